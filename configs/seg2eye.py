@@ -1,0 +1,129 @@
+"""Seg2Eye: eyes painted into masks in the style of a person, on simulated infrared people or any set of eyes.
+
+command:   python train.py --config=configs/seg2eye.py[:variant]
+hardware:  an accelerator (minutes); two CPU cores for ``smoke``
+variants:  smoke     the real code with tiny networks, under 40 seconds
+           paper     the publication's networks (92.5 M parameters) and batch on OpenEDS at 320x256:
+                     --config.data.eyes.dir=FOLDER
+           official  paper with the released code's networks and losses
+           spade, adain          ablation: one of the two modulations alone
+           nogram, nomatching    ablation: without the Gram loss, without feature matching
+           k1, k16               one or 16 references instead of 4
+           batch                 SPADE with statistics of the global batch instead of the sample
+
+Own images: --config.data.eyes.kind=folder --config.data.eyes.dir=FOLDER --config.data.eyes.subject=prefix
+(images/ and masks/ with OpenEDS ids).
+"""
+
+import ml_collections
+
+from eyegan_jax.data.streams import stream_config
+from eyegan_jax.systems import seg2eye_settings
+from eyegan_jax.training.defaults import apply_variant, base_config
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = base_config("seg2eye")
+    config.image_shape = (160, 96, 1)
+    config.batch_size = 16
+    config.steps = 6000
+    config.run.samples_every = 500
+    config.run.checkpoint_every = 1000
+    config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}})
+    config.data.eyes = stream_config("simulator", domain="captured", view="openeds_160x100", people=24, references=4)
+    config.seg2eye = small()
+    return apply_variant(
+        config,
+        variant,
+        {
+            "smoke": smoke,
+            "paper": paper,
+            "official": official,
+            "spade": spade,
+            "adain": adain,
+            "nogram": nogram,
+            "nomatching": nomatching,
+            "k1": k1,
+            "k16": k16,
+            "batch": batch,
+        },
+    )
+
+
+def small() -> ml_collections.ConfigDict:
+    """The paper's losses on networks for images of about 160x96 and training in minutes."""
+    config = seg2eye_settings.paper()
+    config.generator.width = 24
+    config.generator.scales = 4
+    config.generator.mask_features = 64
+    config.generator.shared_trunk = True
+    config.encoder.width = 32
+    config.encoder.size = 128
+    config.encoder.code = 64
+    config.discriminator.width = 32
+    # The published rates go with a batch of one and 187,000 steps.
+    config.painter_optimiser.learning_rate = 4e-4
+    config.discriminator_optimiser.learning_rate = 4e-4
+    return config
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+    config.image_shape = (48, 40, 1)
+    config.batch_size = 8
+    config.steps = 6
+    config.data.eyes.references = 2
+    config.seg2eye.generator.width = 4
+    config.seg2eye.generator.scales = 3
+    config.seg2eye.generator.mask_features = 8
+    config.seg2eye.encoder.width = 4
+    config.seg2eye.encoder.size = 32
+    config.seg2eye.discriminator.width = 4
+    config.run.log_every = 1
+    config.run.checkpoint_every = 6
+    config.run.samples_every = 6
+    config.run.samples = 4
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+    config.image_shape = (320, 256, 1)
+    config.batch_size = 1
+    config.steps = 21 * 8916
+    config.data.eyes = stream_config("openeds", split="train", references=4)
+    config.seg2eye = seg2eye_settings.paper()
+    for optimiser in (config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser):
+        optimiser.decay_start, optimiser.decay_end = 14 * 8916, 21 * 8916
+
+
+def official(config: ml_collections.ConfigDict) -> None:
+    paper(config)
+    optimisers = config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser
+    config.seg2eye = seg2eye_settings.official()
+    config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser = optimisers
+
+
+def spade(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.generator.modulation = "spade"
+
+
+def adain(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.generator.modulation = "adain"
+
+
+def nogram(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.loss.gram = 0.0
+
+
+def nomatching(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.loss.feature_matching = 0.0
+
+
+def k1(config: ml_collections.ConfigDict) -> None:
+    config.data.eyes.references = 1
+
+
+def k16(config: ml_collections.ConfigDict) -> None:
+    config.data.eyes.references = 16
+
+
+def batch(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.generator.statistics = "batch"

@@ -1,0 +1,213 @@
+"""A folder of images in, the same tree processed out: what ``eyegan refine`` and ``eyegan segment`` share.
+
+Decoding and encoding run in threads beside the device. A job can be stopped and started again: finished files stay,
+nothing is overwritten silently, and several processes share one job by taking every n-th file.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from eyegan_jax.data.decode import SUFFIXES, decode_image
+from eyegan_jax.data.examples import BadExample
+from eyegan_jax.errors import UserError
+
+MANIFEST = "eyegan.json"
+TRUTH_FOLDERS = ("masks", "labels")
+"""Folders of a simulated set whose files are truth, not pictures: always copied as they are."""
+
+Apply = Callable[[np.ndarray], np.ndarray]
+Outputs = Callable[[str, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass
+class Report:
+    """What a job did; ``str()`` is the summary a user reads."""
+
+    dest: Path
+    written: int = 0
+    already: int = 0
+    copied: int = 0
+    broken: list[BadExample] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        rate = f" ({self.written / self.seconds:.0f} images/s)" if self.seconds else ""
+        parts = [f"{self.written} images written to {self.dest}{rate}"]
+        if self.already:
+            parts.append(f"{self.already} were already there")
+        if self.copied:
+            parts.append(f"{self.copied} other files carried over")
+        if self.broken:
+            named = "; ".join(str(bad) for bad in self.broken[:3])
+            parts.append(f"{len(self.broken)} could not be read: {named}{' ...' if len(self.broken) > 3 else ''}")
+        return ", ".join(parts)
+
+
+def process_folder(
+    source: Path,
+    dest: Path,
+    apply: Apply,
+    *,
+    stamp: Mapping[str, Any],
+    outputs: Outputs | None = None,
+    channels: int | None = None,
+    batch: int = 64,
+    overwrite: bool = False,
+) -> Report:
+    """Apply a batched function to every image below ``source`` and write the results to the same names below ``dest``.
+
+    apply: uint8 ``[batch, H, W, C]`` to an array with the same first axis. Images are grouped by size, and a group is
+        always padded to ``batch``, so that each size is compiled once.
+    outputs: ``(name, image, result) -> {relative path: uint8 image}`` of one image; by default the result under its
+        own name.
+    stamp: says what is being done (which checkpoint); a ``dest`` with another stamp is refused.
+    channels: convert to so many on decoding; None keeps gray and colour as they are.
+
+    Files that are no images (labels, JSON, CSV) are copied. Unreadable images are counted and named. Raises UserError
+    for a missing source, one without images, and a ``dest`` that holds something else.
+    """
+    source, dest = Path(source), Path(dest)
+    images, others = _scan(source, dest)
+    _claim(dest, dict(stamp) | {"source": str(source.resolve())}, overwrite)
+    share = slice(jax.process_index(), None, jax.process_count())
+    report = Report(dest)
+    for name in others[share]:
+        if overwrite or not (dest / name).exists():
+            _write_atomically(dest / name, lambda path, name=name: shutil.copyfile(source / name, path))
+            report.copied += 1
+    write = outputs or (lambda name, image, result: {name: result})
+    wanted = []
+    for name in images[share]:
+        # What a name is written to does not depend on its pixels, so the first output tells whether it is done.
+        done = (dest / name).exists() if outputs is None else _done_marker(dest, name).exists()
+        if done and not overwrite:
+            report.already += 1
+        else:
+            wanted.append(name)
+    bar = tqdm(total=len(wanted), unit="img", dynamic_ncols=True, disable=not wanted)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, bar:
+        saves: list[Future] = []
+        for names, pixels in _groups(pool, source, wanted, channels, batch, report, bar):
+            padded = np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), 0)])
+            results = np.asarray(apply(padded))[: len(pixels)]
+            for name, image, result in zip(names, pixels, results, strict=True):
+                saves.append(pool.submit(_save, dest, name, write(name, image, result), outputs is not None))
+            while len(saves) > 4 * batch:
+                saves.pop(0).result()
+            report.written += len(names)
+            bar.update(len(names))
+        for save in saves:
+            save.result()
+        report.seconds = bar.format_dict["elapsed"]
+    if wanted and not report.written:
+        raise UserError(f"{source}: expected images that can be read, found {len(wanted)} broken ones: {report.broken[0]}")
+    return report
+
+
+def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
+    """Sorted relative names of the images and of all other files below ``source``."""
+    if not source.is_dir():
+        raise UserError(f"{source}: expected a folder of images, found {'a file' if source.exists() else 'nothing'}")
+    if dest.resolve() == source.resolve() or source.resolve() in dest.resolve().parents:
+        raise UserError(f"{dest}: expected a folder outside of {source}, found one inside it")
+    images, others = [], []
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            name = path.relative_to(source)
+            picture = path.suffix.lower() in SUFFIXES and not set(name.parts[:-1]) & set(TRUTH_FOLDERS)
+            (images if picture else others).append(name.as_posix())
+    if not images:
+        raise UserError(f"{source}: expected images ({' '.join(sorted(SUFFIXES))}), found {len(others)} other files")
+    return images, others
+
+
+def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
+    """Write the manifest, or make sure that the one there says the same."""
+    manifest = dest / MANIFEST
+    if manifest.exists() and not overwrite:
+        found = json.loads(manifest.read_text())
+        if found != stamp:
+            changed = next(key for key in {*found, *stamp} if found.get(key) != stamp.get(key))
+            raise UserError(
+                f"{dest}: expected results of {changed} = {stamp.get(changed)}, found those of {found.get(changed)}; "
+                "choose another DEST or --overwrite"
+            )
+    elif dest.is_dir() and any(dest.iterdir()) and not manifest.exists() and not overwrite:
+        raise UserError(f"{dest}: expected a new or empty folder, found other files; choose another DEST or --overwrite")
+    if jax.process_index() == 0:
+        _write_atomically(manifest, lambda path: path.write_text(json.dumps(stamp, indent=2) + "\n"))
+
+
+def _groups(
+    pool: ThreadPoolExecutor,
+    source: Path,
+    names: list[str],
+    channels: int | None,
+    batch: int,
+    report: Report,
+    bar: tqdm,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Up to ``batch`` images of one size at a time; broken ones go to the report."""
+    waiting: dict[tuple, list[tuple[str, np.ndarray]]] = defaultdict(list)
+    decoding: list[tuple[str, Future]] = []
+    queue = iter(names)
+
+    def refill() -> None:
+        while len(decoding) < 2 * batch and (name := next(queue, None)) is not None:
+            decoding.append((name, pool.submit(decode_image, source / name, name, channels)))
+
+    refill()
+    while decoding:
+        name, future = decoding.pop(0)
+        refill()
+        try:
+            image = future.result()
+        except BadExample as bad:
+            report.broken.append(bad)
+            bar.update()
+            continue
+        group = waiting[image.shape]
+        group.append((name, image))
+        if len(group) == batch:
+            yield [n for n, _ in group], np.stack([i for _, i in group])
+            group.clear()
+    for group in waiting.values():
+        if group:
+            yield [n for n, _ in group], np.stack([i for _, i in group])
+
+
+def _save(dest: Path, name: str, images: Mapping[str, np.ndarray], marked: bool) -> None:
+    for relative, pixels in images.items():
+        picture = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+        suffix = Path(relative).suffix.lower()
+        options = {"quality": 95} if suffix in (".jpg", ".jpeg") else {}
+        _write_atomically(dest / relative, lambda path, p=picture, o=options: p.save(path, **o))
+    if marked:
+        _write_atomically(_done_marker(dest, name), lambda path: path.write_text(""))
+
+
+def _done_marker(dest: Path, name: str) -> Path:
+    """Where a job with several outputs per image notes that all of them are written."""
+    return dest / ".done" / f"{name}.done"
+
+
+def _write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside ``path`` and rename: a file is whole or absent, whenever the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        write(draft)
+        os.replace(draft, path)

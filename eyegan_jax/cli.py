@@ -1,0 +1,241 @@
+"""The commands: ``train.py``, ``evaluate.py`` and ``eyegan``. Flags in, one call into the package."""
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from eyegan_jax.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_CONFIG = ROOT / "configs" / "simgan.py"
+
+
+@contextlib.contextmanager
+def reporting_user_errors() -> Iterator[None]:
+    """Print a UserError as one line and exit with status 2; let everything else through."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: str | None) -> tuple[Any, Any]:
+    """``(arguments, config)``: ``--config`` and ``--config.a.b=value`` by ml_collections, the rest by argparse."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    ours, theirs = parser.parse_known_args(argv[1:])
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", config, flag_values=values)
+    unknown = [flag for flag in theirs if not flag.startswith(("--config", "-config"))]
+    if unknown and (len(theirs) == len(unknown) or not theirs[theirs.index(unknown[0]) - 1].startswith("--config")):
+        known = [option for action in parser._actions for option in action.option_strings] + ["--config"]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"expected one of {', '.join(known)} and --config.NAME=VALUE, found {unknown[0]!r}{hint}")
+    try:
+        values([argv[0], *theirs])
+        return ours, values.config
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"--config: expected a config file, found none at {error.filename}") from None
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"--config: {error.args[0] if error.args else error}") from None
+
+
+def _add_process_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several processes (found by itself on SLURM, TPU pods and Kubernetes)")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    group.add_argument("--processes", type=int, metavar="N", help="number of processes")
+    group.add_argument("--process", type=int, metavar="I", help="index of this process")
+
+
+def train_main(argv: Sequence[str]) -> int:
+    """``train.py``: train a config, or go on where its workdir stands."""
+    parser = argparse.ArgumentParser(prog="train.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--workdir", type=Path, help="where the run lives (default: runs/NAME of the config)")
+    _add_process_flags(parser)
+    parser.epilog = "--config=configs/NAME.py[:variant] chooses the experiment, --config.a.b=value changes a setting."
+    with reporting_user_errors():
+        arguments, config = _parse_flags(argv, parser, str(DEFAULT_CONFIG))
+        workdir = arguments.workdir or Path("runs") / _name_of(argv)
+        from eyegan_jax.training import startup
+
+        startup.start(arguments.coordinator, arguments.processes, arguments.process)
+        import jax
+
+        from eyegan_jax.training.loop import train
+
+        if jax.process_index() == 0:
+            print(f"{config.system}: training in {workdir} on {_devices()}", file=sys.stderr)
+        outcome = train(config, workdir)
+        if jax.process_index() == 0:
+            _print_outcome(outcome, workdir)
+    # The shell's convention for Ctrl-C; a preempted job (SIGTERM) has done all it should.
+    return 130 if outcome.interrupted == 2 else 0
+
+
+def _print_outcome(outcome: Any, workdir: Path) -> None:
+    if outcome.interrupted:
+        print(f"stopped at step {outcome.step}; checkpoint saved. The same command goes on from here.")
+        return
+    print(f"trained {outcome.step} steps. In {workdir}: checkpoints/, metrics.jsonl, samples/")
+    print(f"next: python evaluate.py --workdir={workdir}")
+
+
+def _devices() -> str:
+    import jax
+
+    kinds = {device.device_kind for device in jax.devices()}
+    return f"{jax.device_count()} x {', '.join(sorted(kinds))}"
+
+
+def _name_of(argv: Sequence[str]) -> str:
+    """``simgan-smoke`` for ``--config=configs/simgan.py:smoke``."""
+    chosen = str(DEFAULT_CONFIG)
+    for i, argument in enumerate(argv):
+        if argument.startswith("--config="):
+            chosen = argument.removeprefix("--config=")
+        elif argument == "--config" and i + 1 < len(argv):
+            chosen = argv[i + 1]
+    path, _, variant = chosen.partition(":")
+    return "-".join(filter(None, [Path(path).stem, variant]))
+
+
+def load_run(workdir: Path) -> Any:
+    """The locked config that a run was trained with."""
+    import ml_collections
+
+    from eyegan_jax.training.checkpoints import load_config
+
+    return ml_collections.ConfigDict(load_config(workdir))
+
+
+def evaluate_main(argv: Sequence[str]) -> int:
+    """``evaluate.py``: judge a run and write its report."""
+    parser = argparse.ArgumentParser(prog="evaluate.py", allow_abbrev=False)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/simgan"), help="the run to judge")
+    parser.epilog = "--config.a.b=value changes a setting of the run's own config.json for the evaluation."
+    with reporting_user_errors():
+        arguments, rest = parser.parse_known_args(argv[1:])
+        config = override(load_run(arguments.workdir), rest)
+        from eyegan_jax.training import startup
+
+        startup.start()
+        from eyegan_jax.evaluation import run
+
+        page = run.evaluate(config, arguments.workdir)
+        print(f"wrote {page} and {page.with_name('metrics.json')}")
+    return 0
+
+
+def override(config: Any, arguments: Sequence[str]) -> Any:
+    """Apply ``--config.a.b=value`` flags to a config that was read from a run."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    unknown = [argument for argument in arguments if not argument.startswith("--config.")]
+    if unknown:
+        raise UserError(f"expected --workdir=DIR and --config.NAME=VALUE, found {unknown[0]!r}")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config.lock(), flag_values=values)
+    try:
+        values(["evaluate.py", *arguments])
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"--config: {error.args[0] if error.args else error}") from None
+    return values.config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The ``eyegan`` command."""
+    parser = argparse.ArgumentParser(prog="eyegan", description="Realistic labelled eye images.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_simulate_command, _refine_command):
+        add(commands)
+    arguments = parser.parse_args(argv)
+    with reporting_user_errors():
+        arguments.run(arguments)
+    return 0
+
+
+def _command(commands: Any, name: str, run: Callable, help: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=help)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def size(text: str) -> tuple[int, int]:
+    """``HxW``."""
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, as in 35x55, found {text!r}")
+    return int(height), int(width)
+
+
+def _simulate_command(commands: Any) -> None:
+    parser = _command(commands, "simulate", _simulate, "Render labelled eyes with the built-in simulator.")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--count", type=int, required=True, metavar="N", help="number of images")
+    parser.add_argument("--look", choices=("visible", "infrared"), default="visible")
+    parser.add_argument("--size", type=size, metavar="HxW", help="default: 35x55 visible, 640x400 infrared")
+    parser.add_argument("--subjects", type=int, metavar="K", help="number of different people (default: COUNT)")
+    parser.add_argument("--domain", default="simulated", help="simulated (default), captured or randomized")
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.training import startup
+
+    startup.start()
+    from eyegan_jax import simulator
+    from eyegan_jax.data.simulated import write_simulated
+
+    view = simulator.VIEWS["unityeyes_35x55" if arguments.look == "visible" else "openeds_640x400"]
+    height, width = arguments.size or (view.height, view.width)
+    write_simulated(
+        arguments.dest,
+        arguments.count,
+        dataclasses.replace(view, height=height, width=width, channels=arguments.channels),
+        domain=arguments.domain,
+        subjects=arguments.subjects,
+        seed=arguments.seed,
+    )
+
+
+def _refine_command(commands: Any) -> None:
+    parser = _command(commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over.")
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="a SimGAN run (default: runs/simgan)")
+    parser.add_argument("--batch", type=int, default=64, help="images per device call")
+    parser.add_argument("--overwrite", action="store_true", help="write over refined images that are already there")
+
+
+def _refine(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.training import startup
+
+    startup.start()
+    from eyegan_jax.refining import refine_folder
+
+    report = refine_folder(
+        arguments.source,
+        arguments.dest,
+        arguments.checkpoint or Path("runs/simgan"),
+        batch=arguments.batch,
+        overwrite=arguments.overwrite,
+    )
+    print(report)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main())

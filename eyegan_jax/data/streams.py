@@ -1,0 +1,142 @@
+"""From the ``data`` part of a config to one source per stream: files, the simulator, or a mixture of both."""
+
+import dataclasses
+import zlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from ml_collections.config_dict import placeholder
+from tqdm import tqdm
+
+from eyegan_jax.data.catalog import open_set
+from eyegan_jax.data.pipeline import draw_uniform, to_source
+from eyegan_jax.data.sources import DeviceSource, Source, draw_batch
+from eyegan_jax.errors import UserError
+
+SIMULATOR, MIXTURE = "simulator", "mixture"
+
+
+def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
+    """The fields of one stream. ``kind``: "simulator", "mixture" (of ``parts``) or a kind of data set (docs/data.md)."""
+    config = ml_collections.ConfigDict(
+        {
+            "kind": kind,
+            # Of the simulator.
+            "domain": "simulated",  # or captured, randomized: a name in simulator.DOMAINS
+            "view": "unityeyes_35x55",  # framing and look: a name in simulator.VIEWS; the size is image_shape's
+            "people": placeholder(int),  # number of different people, unbounded if not set
+            "first_person": 0,  # the first of them, so that other people can be held out
+            "references": placeholder(int),  # further images of the same person in each sample
+            "seed": 0,  # of the people
+            "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
+            # Of data sets in files.
+            "dir": placeholder(str),
+            "table": placeholder(str),  # CSV with labels, of a folder
+            "subject": placeholder(str),  # column, folder or prefix, of a folder
+            "crop": placeholder(str),  # gazeml, window or none, of UnityEyes
+            "split": placeholder(str),
+            "fit": "stretch",  # how an image of another shape is brought to image_shape
+            "weight": 1.0,  # share in a mixture
+        }
+    )
+    config.parts = ml_collections.ConfigDict()
+    for name, value in settings.items():
+        config[name] = value
+    return config
+
+
+def build_streams(config: ml_collections.ConfigDict, names: Collection[str]) -> dict[str, Source]:
+    """One source for each named stream of ``config.data``, with images of ``config.image_shape``.
+
+    Raises UserError for unknown kinds, missing folders and sets without a usable image.
+    """
+    return {name: build_stream(config, config.data[name], name) for name in sorted(names)}
+
+
+def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> Source:
+    """The source of one stream; ``name`` is for error messages."""
+    if stream.kind == SIMULATOR:
+        return _simulated(config, stream, name)
+    if stream.kind == MIXTURE:
+        parts = {part: build_stream(config, child, f"{name}.parts.{part}") for part, child in stream.parts.items()}
+        return mix(parts, {part: child.weight for part, child in stream.parts.items()}, name)
+    height, width, channels = config.image_shape
+    options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
+    try:
+        eyeset = open_set({"kind": stream.kind, "dir": stream.dir, **options})
+        return to_source(
+            eyeset,
+            height=height,
+            width=width,
+            channels=channels,
+            fields=config.data.fields[name],
+            backend=config.data.backend,
+            seed=config.seed,
+            fit=stream.fit,
+        )
+    except UserError as error:
+        raise UserError(f"config.data.{name}: {error}") from None
+
+
+def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
+    from eyegan_jax import simulator
+
+    height, width, channels = config.image_shape
+    for field, known in (("domain", simulator.DOMAINS), ("view", simulator.VIEWS)):
+        if stream[field] not in known:
+            raise UserError(f"config.data.{name}.{field}: expected one of {', '.join(known)}, found {stream[field]!r}")
+    source = simulator.simulator_source(
+        stream.domain,
+        dataclasses.replace(simulator.VIEWS[stream.view], height=height, width=width, channels=channels),
+        seed=stream.seed,
+        subjects=stream.people,
+        first_subject=stream.first_person,
+        references=stream.references or 0,
+    )
+    if not stream.pool:
+        return source
+    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
+    samples = collect(source, stream.pool, key, config.data.fields[name], f"rendering {name}")
+    return DeviceSource(draw_uniform, samples, stream.pool)
+
+
+def collect(
+    source: DeviceSource, count: int, key: jax.Array, fields: Collection[str], title: str = "", chunk: int = 128
+) -> dict[str, np.ndarray]:
+    """``count`` samples of a device source as NumPy arrays ``[count, ...]``; sample i depends on (key, i) only."""
+
+    @jax.jit
+    def draw(resident, start):
+        batch = draw_batch(source, resident, key, start + jnp.arange(chunk), 1)
+        return {field: batch[field][:, 0] for field in fields}
+
+    parts = []
+    with tqdm(total=count, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
+        for start in range(0, count, chunk):
+            parts.append(jax.device_get(draw(source.resident, start)))
+            bar.update(min(chunk, count - start))
+    return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
+
+
+def mix(parts: Mapping[str, Source], weights: Mapping[str, float], name: str) -> DeviceSource:
+    """A device source that takes each sample from one of ``parts`` with probability proportional to its weight."""
+    streamed = [part for part, source in parts.items() if not isinstance(source, DeviceSource)]
+    if streamed or not parts:
+        raise UserError(
+            f"config.data.{name}: expected parts that fit on the device, found {streamed or 'none'}; "
+            "set data.backend=memory or train on one of them"
+        )
+    order = sorted(parts)
+    cumulative = jnp.cumsum(jnp.array([weights[part] for part in order]))
+
+    def draw(resident: Any, key: jax.Array) -> dict[str, jax.Array]:
+        chosen = jnp.searchsorted(cumulative, jax.random.uniform(jax.random.fold_in(key, 0)) * cumulative[-1], "right")
+        samples = [parts[part].draw(resident[part], jax.random.fold_in(key, 1)) for part in order]
+        shared = set.intersection(*(set(sample) for sample in samples))
+        return {field: jnp.stack([sample[field] for sample in samples])[chosen] for field in sorted(shared)}
+
+    return DeviceSource(draw, {part: parts[part].resident for part in order})

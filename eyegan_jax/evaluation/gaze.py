@@ -1,0 +1,279 @@
+"""Does refinement help? Gaze estimators trained on one set of eyes and tested on another.
+
+The measure of the SimGAN paper's Tables 2 and 3: train on raw, refined and real images with equal budgets, test
+on real ones, report the mean angular error and the percent of images within 7 degrees, with the spread over
+seeds. Networks are trained by :func:`train`, whole ensembles of seeds by :func:`train_ensemble`.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from eyegan_jax.evaluation import metrics
+from eyegan_jax.images import to_float
+from eyegan_jax.networks.gaze_estimator import GazeEstimator
+from eyegan_jax.networks.small_resnet import SmallResNet
+
+CURVE_LIMITS = tuple(float(x) for x in np.arange(0.0, 30.5, 0.5))
+"""Degrees at which the curve of percent within a limit is kept."""
+
+NETWORKS: Mapping[str, nn.Module] = {
+    "cnn": GazeEstimator(),
+    "cnn_fc9600": GazeEstimator(fc9600=True),
+    "resnet": SmallResNet(),
+}
+"""The paper's CNN in both readings, and a modern small network."""
+
+
+class Eyes(NamedTuple):
+    """Labelled eyes: uint8 ``[N, H, W, C]`` and unit gaze vectors ``[N, 3]`` (:mod:`eyegan_jax.gaze`)."""
+
+    images: np.ndarray
+    gaze: np.ndarray
+
+
+@dataclass(frozen=True)
+class Training:
+    """The budget that every arm gets. ``augment(key, images)`` changes float batches on the device."""
+
+    steps: int = 1000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+
+DEFAULT = Training()
+
+
+def _step(network: nn.Module, how: Training, carry, index, key, images, gaze):
+    params, optimiser_state = carry
+    key = jax.random.fold_in(key, index)
+    chosen = jax.random.randint(jax.random.fold_in(key, 0), (how.batch,), 0, len(images))
+    batch = to_float(images[chosen])
+    if how.augment is not None:
+        batch = how.augment(jax.random.fold_in(key, 1), batch)
+
+    def loss(params):
+        # The paper's Euclidean loss on the gaze vector, as Caffe defined it: half the squared distance.
+        return 0.5 * jnp.mean(jnp.sum((network.apply(params, batch) - gaze[chosen]) ** 2, axis=-1))
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    updates, optimiser_state = _optimiser(how).update(gradient, optimiser_state, params)
+    return (optax.apply_updates(params, updates), optimiser_state), value
+
+
+def _optimiser(how: Training) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(how.learning_rate, how.steps))
+
+
+def _init(network: nn.Module, how: Training, key, images):
+    params = network.init(key, to_float(images[:1]))
+    return params, _optimiser(how).init(params)
+
+
+def _run(network: nn.Module, how: Training, key, images, gaze):
+    """The whole training as one scan."""
+
+    def body(carry, index):
+        return _step(network, how, carry, index, key, images, gaze)
+
+    (params, _), _ = jax.lax.scan(body, _init(network, how, key, images), jnp.arange(how.steps))
+    return params
+
+
+@functools.cache
+def _compiled(network: nn.Module, how: Training) -> dict[str, Callable]:
+    """The jitted programs of one network and budget, kept so that every arm and seed shares them."""
+    run = functools.partial(_run, network, how)
+    return {
+        "init": jax.jit(functools.partial(_init, network, how)),
+        "step": jax.jit(functools.partial(_step, network, how), donate_argnums=0),
+        "run": jax.jit(run),
+        "ensemble": jax.jit(jax.vmap(run, in_axes=(0, None, None))),
+    }
+
+
+def train(
+    network: nn.Module, eyes: Eyes, seed: int, how: Training = DEFAULT, scan: bool | None = None
+) -> Any:
+    """Parameters of ``network`` trained on ``eyes``; the data stay on the device, the host draws nothing.
+
+    ``scan``: one compiled loop (the default on accelerators), or the same step called from Python (the
+    default on CPU, where XLA runs convolutions inside loops on a single thread). Equal up to rounding.
+    """
+    images, gaze = jnp.asarray(eyes.images), jnp.asarray(eyes.gaze, jnp.float32)
+    key, programs = jax.random.key(seed), _compiled(network, how)
+    if jax.default_backend() != "cpu" if scan is None else scan:
+        return programs["run"](key, images, gaze)
+    carry = programs["init"](key, images)
+    for index in range(how.steps):
+        carry, _ = programs["step"](carry, index, key, images, gaze)
+    return carry[0]
+
+
+def train_ensemble(
+    network: nn.Module, eyes: Eyes, seeds: Sequence[int], how: Training = DEFAULT, vmapped: bool | None = None
+) -> Any:
+    """Parameters for every seed, stacked on a leading axis ``[S, ...]``.
+
+    ``vmapped``: all seeds as one program (the default on accelerators), or one after the other (the default
+    on CPU, where batched kernels become grouped convolutions, which are slow). Equal up to rounding.
+    """
+    if jax.default_backend() == "cpu" if vmapped is None else not vmapped:
+        members = [train(network, eyes, seed, how) for seed in seeds]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    images, gaze = jnp.asarray(eyes.images), jnp.asarray(eyes.gaze, jnp.float32)
+    return _compiled(network, how)["ensemble"](keys, images, gaze)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(network, params, images):
+    return network.apply(params, to_float(images))
+
+
+def predict(network: nn.Module, params: Any, images, batch: int = 256) -> np.ndarray:
+    """Gaze vectors ``[N, 3]`` (not normalised) of uint8 images ``[N, H, W, C]``."""
+    images = np.asarray(images)
+    rows = []
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+        rows.append(np.asarray(_apply(network, params, filled))[: len(part)])
+    return np.concatenate(rows)
+
+
+# The paper's classical baselines
+
+
+def pixel_features(images, size: tuple[int, int] = (12, 20)) -> np.ndarray:
+    """Images ``[N, H, W, C]`` to ``[N, 240]``: gray, area-averaged to ``size``, zero mean and unit deviation."""
+    images = jnp.asarray(images, jnp.float32).mean(axis=-1)
+    small = np.asarray(jax.image.resize(images, (len(images), *size), "linear")).reshape(len(images), -1)
+    small = small - small.mean(axis=1, keepdims=True)
+    return small / np.maximum(small.std(axis=1, keepdims=True), 1e-3)
+
+
+def classical_estimator(name: str, seed: int):
+    """A scikit-learn regressor of gaze from :func:`pixel_features`: ``knn``, ``forest`` or ``svr``."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.svm import SVR
+
+    return {
+        "knn": lambda: KNeighborsRegressor(n_neighbors=10, weights="distance"),
+        "forest": lambda: RandomForestRegressor(200, min_samples_leaf=2, max_features=0.3, random_state=seed),
+        "svr": lambda: MultiOutputRegressor(SVR(C=1.0, epsilon=0.02, gamma="scale")),
+    }[name]()
+
+
+CLASSICAL = ("knn", "forest", "svr")
+CLASSICAL_ROWS = 4000
+"""Training images that a classical estimator sees at most: a support vector machine's cost is cubic."""
+
+
+def _classical_predictions(name, eyes: Eyes, test: Eyes, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).permutation(len(eyes.images))[:CLASSICAL_ROWS]
+    model = classical_estimator(name, seed).fit(pixel_features(eyes.images[rows]), eyes.gaze[rows])
+    return model.predict(pixel_features(test.images))
+
+
+# The table
+
+
+def summary(errors_of_seeds: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Mean error (degrees), percent within 7 degrees and the curve, each ``[seed][image]`` error averaged."""
+    curves = np.stack([metrics.error_curve(errors, CURVE_LIMITS) for errors in errors_of_seeds])
+    return {
+        "error": metrics.Mean([errors.mean() for errors in errors_of_seeds]).result(),
+        "within_7": metrics.Mean([metrics.percent_within(errors) for errors in errors_of_seeds]).result(),
+        "curve": {"limits": list(CURVE_LIMITS), "percent": curves.mean(0).tolist()},
+        "n_test": len(errors_of_seeds[0]),
+    }
+
+
+def gap_closed(raw: Sequence[float], arm: Sequence[float], real: Sequence[float]) -> dict[str, Any] | None:
+    """How much of the way from raw to real an arm goes: (raw - arm) / (raw - real), 1 = as good as real.
+
+    Values per seed. The denominator is of the means, so the mean of the result is the quotient of the means and
+    its spread that of the arm's numerator. Signs work for errors and for Dice. None where there is no gap.
+    """
+    gap = np.mean(raw) - np.mean(real)
+    if abs(gap) < 1e-9:
+        return None
+    return metrics.Mean([(r - a) / gap for r, a in zip(raw, arm, strict=True)]).result()
+
+
+def gaze_benchmark(
+    train_sets: Mapping[str, Eyes | Sequence[Eyes]],
+    test_set: Eyes,
+    seeds: Sequence[int],
+    estimators: Sequence[str] = ("cnn",),
+    how: Training | Mapping[str, Training] = DEFAULT,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train every estimator on every set with every seed, test all on ``test_set``.
+
+    train_sets: ``raw``, ``refined``, ``real`` and any further arms; an :class:`Eyes`, or one per seed where the
+        images themselves depend on the seed (a refiner trained anew for each).
+    estimators: names of :data:`NETWORKS` and :data:`CLASSICAL`.
+    how: the budget; a mapping gives single arms their own (an augmentation), ``""`` the others'.
+
+    Returns ``{"mean_gaze": error of always answering the test set's mean gaze, "estimators": {name: {set:
+    summary + "n_train", "seconds"}}, "gap_closed": {name: {set: ...}}}``, the latter where raw and real exist.
+    """
+    budgets = how if isinstance(how, Mapping) else {"": how}
+    centre = np.broadcast_to(test_set.gaze.mean(0), test_set.gaze.shape)
+    constant = metrics.angular_errors(centre, test_set.gaze)
+    table: dict[str, Any] = {
+        "mean_gaze": {"error": float(constant.mean()), "n": len(constant)},
+        "seeds": list(seeds),
+        "estimators": {},
+        "gap_closed": {},
+    }
+    for estimator in estimators:
+        rows, means = {}, {}
+        for name, eyes in train_sets.items():
+            start = time.perf_counter()
+            budget = budgets.get(name, budgets.get("", DEFAULT))
+            errors = [
+                metrics.angular_errors(predicted, test_set.gaze)
+                for predicted in _predictions(estimator, eyes, test_set, seeds, budget)
+            ]
+            means[name] = [float(e.mean()) for e in errors]
+            images = eyes.images if isinstance(eyes, Eyes) else eyes[0].images
+            rows[name] = {
+                **summary(errors),
+                "n_train": len(images),
+                "seconds": round(time.perf_counter() - start, 2),
+            }
+            progress(f"{estimator} trained on {name}: {np.mean(means[name]):.2f} degrees error")
+        table["estimators"][estimator] = rows
+        if {"raw", "real"} <= means.keys():
+            arms = [name for name in means if name not in ("raw", "real")]
+            table["gap_closed"][estimator] = {
+                arm: gap_closed(means["raw"], means[arm], means["real"]) for arm in arms
+            }
+    return table
+
+
+def _predictions(estimator, eyes, test: Eyes, seeds, how: Training):
+    per_seed = [eyes] * len(seeds) if isinstance(eyes, Eyes) else eyes
+    if estimator in CLASSICAL:
+        return [_classical_predictions(estimator, e, test, s) for e, s in zip(per_seed, seeds, strict=True)]
+    network = NETWORKS[estimator]
+    if isinstance(eyes, Eyes):
+        stacked = train_ensemble(network, eyes, seeds, how)
+        members = [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(len(seeds))]
+    else:
+        members = [train(network, e, s, how) for e, s in zip(per_seed, seeds, strict=True)]
+    return [predict(network, params, test.images) for params in members]

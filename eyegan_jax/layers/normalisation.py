@@ -1,0 +1,76 @@
+"""Feature statistics and the two ways Seg2Eye injects information through them: AdaIN and SPADE.
+
+Activations are ``[N, H, W, C]``. Statistics are computed and returned in float32 whatever the type of the
+activations: a mean over 10^5 bfloat16 pixels would keep two digits. Equations: Buehler et al. 2019 (Seg2Eye),
+after Huang and Belongie 2017 (AdaIN) and Park et al. 2019 (SPADE).
+"""
+
+import jax
+import jax.numpy as jnp
+
+EPSILON = 1e-5
+
+
+def instance_statistics(x, epsilon: float = EPSILON):
+    """Mean and deviation of every sample and channel, both ``[N, 1, 1, C]``.
+
+    ``mu_nc = mean_hw x``, ``sigma_nc = sqrt(mean_hw (x - mu_nc)^2 + epsilon)``.
+    """
+    x = x.astype(jnp.float32)
+    mean = jnp.mean(x, axis=(1, 2), keepdims=True)
+    variance = jnp.mean(jnp.square(x - mean), axis=(1, 2), keepdims=True)
+    return mean, jnp.sqrt(variance + epsilon)
+
+
+def batch_moments(x, axis_name: str | None = None):
+    """Mean and biased variance of every channel over samples, height and width, both ``[1, 1, 1, C]``.
+
+    With ``axis_name`` the samples are those of all devices of that axis (each holding equally many), so the
+    result does not depend on how the global batch is spread.
+    """
+    x = x.astype(jnp.float32)
+
+    def average(values):
+        local = jnp.mean(values, axis=(0, 1, 2), keepdims=True)
+        return local if axis_name is None else jax.lax.pmean(local, axis_name)
+
+    mean = average(x)
+    # Two passes: E[x^2] - E[x]^2 cancels where the mean is large against the spread.
+    return mean, average(jnp.square(x - mean))
+
+
+def batch_statistics(x, epsilon: float = EPSILON, axis_name: str | None = None):
+    """Mean and deviation of every channel over the (global) batch, both ``[1, 1, 1, C]``.
+
+    ``mu_c = mean_nhw x``, ``sigma_c = sqrt(mean_nhw (x - mu_c)^2 + epsilon)``.
+    """
+    mean, variance = batch_moments(x, axis_name)
+    return mean, jnp.sqrt(variance + epsilon)
+
+
+def normalise(x, mean, deviation):
+    """``(x - mu) / sigma`` in the type of ``x``."""
+    return ((x.astype(jnp.float32) - mean) / deviation).astype(x.dtype)
+
+
+def adain(x, reference, epsilon: float = EPSILON):
+    """``AdaIN(x, r) = sigma(r) (x - mu(x)) / sigma(x) + mu(r)``, statistics per sample and channel.
+
+    ``x`` and ``reference`` share N and C; their heights and widths are free.
+    """
+    mean, deviation = instance_statistics(reference, epsilon)
+    return modulate(normalise(x, *instance_statistics(x, epsilon)), deviation, mean)
+
+
+def spade(x, gamma, beta, statistics=None):
+    """``SPADE(x, m) = gamma_hwc(m) (x - mu) / sigma + beta_hwc(m)``.
+
+    gamma, beta: ``[N, H, W, C]``, computed from the mask by the caller.
+    statistics: ``(mu, sigma)``; the seed's choice, :func:`batch_statistics` of ``x``, where it is None.
+    """
+    return modulate(normalise(x, *(statistics or batch_statistics(x))), gamma, beta)
+
+
+def modulate(x, scale, shift):
+    """``scale x + shift`` in the type of ``x``; scale and shift broadcast over ``x``."""
+    return x * scale.astype(x.dtype) + shift.astype(x.dtype)

@@ -1,0 +1,61 @@
+"""Resampling by explicit rules, because libraries disagree about where a pixel is.
+
+``jax.image.resize`` takes pixel centres at ``i + 1/2`` for every method and smooths when it shrinks; PyTorch, in
+which the released networks were trained, does neither for 'nearest'. All functions take ``[..., H, W, C]``.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def nearest(x, size: tuple[int, int]):
+    """PyTorch's 'nearest': the source index is ``floor(i in / out)``. For one-hot and integer masks."""
+    height, width = size
+    rows = np.arange(height) * x.shape[-3] // height
+    columns = np.arange(width) * x.shape[-2] // width
+    for axis, index in ((-3, rows), (-2, columns)):
+        count = x.shape[axis]
+        if len(index) == count:
+            continue
+        if count % len(index) == 0:  # a whole factor is a slice, which costs nothing
+            x = jax.lax.slice_in_dim(x, 0, count, count // len(index), axis=x.ndim + axis)
+        else:
+            x = jnp.take(x, index, axis=axis)
+    return x
+
+
+def double(x):
+    """Twice as high and wide, every pixel becoming four equal ones."""
+    *batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[..., :, None, :, None, :], (*batch, height, 2, width, 2, channels))
+    return x.reshape(*batch, 2 * height, 2 * width, channels)
+
+
+def _interpolation_matrix(source: int, target: int, align_corners: bool) -> np.ndarray:
+    """``[target, source]``: each row holds the two weights of linear interpolation."""
+    index = np.arange(target, dtype=np.float64)
+    if align_corners:
+        position = index * ((source - 1) / (target - 1) if target > 1 else 0.0)
+    else:
+        position = np.clip((index + 0.5) * source / target - 0.5, 0.0, source - 1.0)
+    low = np.minimum(np.floor(position).astype(int), source - 1)
+    high = np.minimum(low + 1, source - 1)
+    matrix = np.zeros((target, source), np.float32)
+    np.add.at(matrix, (np.arange(target), low), 1.0 - (position - low))
+    np.add.at(matrix, (np.arange(target), high), position - low)
+    return matrix
+
+
+def bilinear(x, size: tuple[int, int], align_corners: bool = False):
+    """Bilinear interpolation between the four nearest pixels, without smoothing when it shrinks.
+
+    Pixel centres at ``i + 1/2`` and the border repeated, or, with ``align_corners``, the centres of the corner
+    pixels of both images on top of each other: position ``i (in - 1) / (out - 1)``.
+    """
+    for axis, target in zip((-3, -2), size, strict=True):
+        if x.shape[axis] == target:
+            continue
+        matrix = _interpolation_matrix(x.shape[axis], target, align_corners).astype(x.dtype)
+        x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis), precision="highest"), 0, axis)
+    return x

@@ -1,0 +1,167 @@
+"""Every loss of the library: pure functions of arrays, each with its equation and source.
+
+Sums over pixels and patches, means over the batch, so that the weights are those of the papers.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from eyegan_jax.layers.gram import gram_matrix
+
+# SimGAN (Shrivastava et al. 2017). D(.) is the probability that a patch is refined: target 1 = refined, 0 = real.
+
+REAL, REFINED = 0, 1
+
+
+def patch_cross_entropy(logits: jax.Array, target: int, reduction: str = "sum") -> jax.Array:
+    """Local adversarial loss, equations 2 and 3: ``-sum_patches log softmax(logits)[target]``, batch mean.
+
+    logits: ``[B, h, w, 2]``. reduction: "sum" over the patches (the paper) or "mean".
+    At zero logits the sum is ``h w ln 2``.
+    """
+    targets = jnp.full(logits.shape[:-1], target)
+    per_patch = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), targets)
+    return jnp.mean(_reduce(per_patch, reduction))
+
+
+def self_regularisation(refined: jax.Array, simulated: jax.Array, psi: Callable, reduction: str = "sum") -> jax.Array:
+    """``|| psi(R(x)) - psi(x) ||_1`` of section 2.1, batch mean; images ``[B, H, W, C]`` in [-1, 1].
+
+    The gradient with respect to ``simulated`` is stopped: it is data.
+    """
+    difference = jax.tree.map(
+        lambda a, b: _reduce(jnp.abs(a - jax.lax.stop_gradient(b)), reduction), psi(refined), psi(simulated)
+    )
+    return jnp.mean(sum(jax.tree.leaves(difference)))
+
+
+def psi_identity(images: jax.Array) -> jax.Array:
+    """The paper's psi for all its quantitative results."""
+    return images
+
+
+def psi_gradient(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Forward differences along x and y ("image derivatives", section 2.1): brightness is free to change."""
+    return images[:, :, 1:] - images[:, :, :-1], images[:, 1:] - images[:, :-1]
+
+
+def psi_channel_mean(images: jax.Array) -> jax.Array:
+    """Mean over the colour channels ("mean of color channels", section 2.1): hue is free to change."""
+    return jnp.mean(images, axis=-1, keepdims=True)
+
+
+def _reduce(per_element: jax.Array, reduction: str) -> jax.Array:
+    """``[B, ...]`` to ``[B]``."""
+    flat = per_element.reshape(per_element.shape[0], -1)
+    return jnp.sum(flat, axis=1) if reduction == "sum" else jnp.mean(flat, axis=1)
+
+
+# Segmentation (RITnet, Chaudhary et al. 2019, section 3.3). Means over pixels, as published.
+
+
+def weighted_cross_entropy(logits: jax.Array, mask: jax.Array, weights: jax.Array) -> jax.Array:
+    """``mean_x w(x) (-log softmax(z(x))[m(x)])``: each pixel's own weight on its own entropy.
+
+    logits ``[B, H, W, K]``, mask int ``[B, H, W]``, weights ``[B, H, W]``, see
+    :func:`eyegan_jax.data.preprocessing.border_weights`. Averaging the entropy before weighting it, as the released
+    code does, would turn the weights into one number.
+    """
+    entropy = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), mask.astype(jnp.int32))
+    return jnp.mean(weights * entropy)
+
+
+def generalised_dice(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """``1 - 2 sum_k w_k sum_x p_k g_k / sum_k w_k sum_x (p_k + g_k)``, ``w_k = 1 / (sum_x g_k)^2``; batch mean.
+
+    Per image. A class that an image lacks has no weight there: its ``w_k`` would be infinite. Shapes as in
+    :func:`weighted_cross_entropy`. Source: Sudre et al., DLMIA 2017.
+    """
+    probability = jax.nn.softmax(logits.astype(jnp.float32))
+    truth = jax.nn.one_hot(mask, logits.shape[-1])
+    area = truth.sum((1, 2))
+    weight = jnp.where(area > 0, 1.0 / jnp.maximum(area, 1.0) ** 2, 0.0)
+    shared = (weight * (probability * truth).sum((1, 2))).sum(-1)
+    either = (weight * (probability + truth).sum((1, 2))).sum(-1)
+    return jnp.mean(1.0 - 2.0 * shared / either)
+
+
+def boundary(logits: jax.Array, distances: jax.Array) -> jax.Array:
+    """``mean_x sum_k phi_k(x) p_k(x)`` with the signed distance ``phi_k`` to the border of class k.
+
+    Probability far outside of its class costs, far inside it pays: the only term that knows how far off an error
+    is. distances ``[B, H, W, K]``: :func:`eyegan_jax.data.preprocessing.signed_distances`. Source: Kervadec et al.,
+    MIDL 2019.
+    """
+    probability = jax.nn.softmax(logits.astype(jnp.float32))
+    return jnp.mean((probability * distances).sum(-1))
+
+
+# Seg2Eye (Buehler et al. 2019). Means over everything, as published, so that the published weights fit.
+
+
+def hinge_discriminator(real: Sequence[jax.Array], fake: Sequence[jax.Array]) -> jax.Array:
+    """``mean_i [ mean max(0, 1 - D_i(real)) + mean max(0, 1 + D_i(fake)) ]`` over the scales i (Lim and Ye 2017)."""
+    pairs = zip(real, fake, strict=True)
+    return sum(jnp.mean(jax.nn.relu(1 - r)) + jnp.mean(jax.nn.relu(1 + f)) for r, f in pairs) / len(real)
+
+
+def hinge_generator(fake: Sequence[jax.Array]) -> jax.Array:
+    """``-mean_i mean D_i(fake)`` over the scales i."""
+    return -sum(jnp.mean(f) for f in fake) / len(fake)
+
+
+def feature_matching(fake: Sequence[Sequence[jax.Array]], real: Sequence[Sequence[jax.Array]]) -> jax.Array:
+    """``L_DF = mean_i sum_l mean | F_D^l(fake) - sg F_D^l(real) |``: features of D, scale by scale, without logits.
+
+    The real features are the target: no gradient flows to them.
+    """
+    distances = [
+        jnp.mean(jnp.abs(f.astype(jnp.float32) - jax.lax.stop_gradient(r).astype(jnp.float32)))
+        for of_fake, of_real in zip(fake, real, strict=True)
+        for f, r in zip(of_fake, of_real, strict=True)
+    ]
+    return sum(distances) / len(fake)
+
+
+def gram_style(features: Sequence[jax.Array], targets: Sequence[jax.Array], order: int = 1) -> jax.Array:
+    """``L_Gram = sum_l mean_ij | G^l(F_E(fake)) - sg G^l(F_E(I)) |^order``, batch mean, ``G = F F^T / (C H W)``.
+
+    features: ``[N, H, W, C]`` per layer. order: 1 (the paper's equation) or 2 (the released code). The released
+    code also correlates the features of different samples of a batch; here samples stay apart.
+    """
+    total = 0.0
+    for feature, target in zip(features, targets, strict=True):
+        size = np.prod(feature.shape[1:])
+        difference = gram_matrix(feature) - jax.lax.stop_gradient(gram_matrix(target))
+        total += jnp.mean(jnp.abs(difference / size) ** order)
+    return total
+
+
+def style_code(code: jax.Array, target: jax.Array) -> jax.Array:
+    """``mean (w(fake) - sg w(references))^2``; codes ``[N, D]``."""
+    return jnp.mean(jnp.square(code - jax.lax.stop_gradient(target)))
+
+
+def style_features(features: Sequence[jax.Array], targets: Sequence[jax.Array]) -> jax.Array:
+    """``sum_l mean (F_E^l(fake) - sg F_E^l(references))^2``, position by position."""
+    pairs = zip(features, targets, strict=True)
+    return sum(jnp.mean(jnp.square(f - jax.lax.stop_gradient(t))) for f, t in pairs)
+
+
+OPENEDS_TEST_IMAGES = 1471
+
+
+def openeds(image: jax.Array, target: jax.Array) -> jax.Array:
+    """The OpenEDS 2019 score, differentiable: ``1471 mean_n sqrt(sum_px (127.5 (y - t))^2) / (H W)``.
+
+    Images ``[N, H, W, C]`` in [-1, 1], not rounded. One gray level everywhere costs ``1471 / sqrt(H W)``. The root
+    is smoothed below a millionth of a gray level, so that the gradient of identical images is 0, not NaN.
+    """
+    pixels = np.prod(image.shape[1:])
+    squares = jnp.sum(jnp.square(127.5 * (image - target)), axis=(1, 2, 3))
+    smooth = pixels * 1e-12
+    return OPENEDS_TEST_IMAGES * jnp.mean(jnp.sqrt(squares + smooth) - np.sqrt(smooth)) / pixels

@@ -1,0 +1,59 @@
+"""Trained models ready for use: a run's newest checkpoint, or a released model of a few files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import ml_collections
+import numpy as np
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.training.checkpoints import Checkpoints, load_config
+
+RELEASED = Path(__file__).parent / "checkpoints"
+"""Models that come with the package, one folder each: config.json, params.npz, metrics.json."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The config of a run and the parameters that its system uses after training."""
+
+    config: ml_collections.ConfigDict
+    params: Any
+    path: Path
+    step: int
+
+
+def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
+    """The model in ``path``, a run's workdir or a released model; ``params`` maps each of ``names`` to its tree.
+
+    names: fields of the system's state, for SimGAN ``("refiner_average",)``.
+    Raises UserError where there is no model or it lacks a name.
+    """
+    path = Path(path)
+    config = ml_collections.ConfigDict(load_config(path))
+    if (path / "params.npz").exists():
+        with np.load(path / "params.npz") as arrays:
+            step = int(arrays["step"])
+            tree = flax.traverse_util.unflatten_dict({tuple(k.split("/")): arrays[k] for k in arrays if k != "step"})
+    else:
+        if not (path / "checkpoints").is_dir():
+            raise UserError(f"{path}: expected a run with checkpoints, found none")
+        with Checkpoints(path, read_only=True) as checkpoints:
+            step, tree = checkpoints.load_newest()
+    missing = [name for name in names if name not in tree]
+    if missing:
+        raise UserError(f"{path}: expected a model with {', '.join(names)}, found a {config.system} run")
+    return Model(config, {name: tree[name] for name in names}, path, step)
+
+
+def release(workdir: Path, dest: Path, names: tuple[str, ...]) -> None:
+    """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config."""
+    model = load_model(workdir, names)
+    flat = flax.traverse_util.flatten_dict(model.params)
+    dest.mkdir(parents=True, exist_ok=True)
+    arrays = {"/".join(key): np.asarray(value) for key, value in flat.items()}
+    np.savez_compressed(dest / "params.npz", step=model.step, **arrays)
+    (dest / "config.json").write_text(json.dumps(json.loads(model.config.to_json_best_effort()), indent=2) + "\n")

@@ -1,0 +1,91 @@
+"""Iris and pupil in polar coordinates of the iris plane: fibres, crypts, collarette, furrows, limbal ring."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from eyegan_jax.simulator.geometry import safe_sqrt
+from eyegan_jax.simulator.lights import to_bands
+from eyegan_jax.simulator.noise import TWO_PI, bell, edge, smoothstep, value_noise
+from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.views import View
+
+AMBER = (0.24, 0.12, 0.03)
+PUPIL_ALBEDO = 0.004
+# Radius (mm) given to rays that miss the cornea, outside every iris.
+OUTSIDE = 9.0
+
+
+@struct.dataclass
+class Iris:
+    """What a ray finds in the iris plane, each ``[H, W]`` or ``[H, W, bands]``."""
+
+    color: jax.Array
+    iris: jax.Array  # coverage of iris and pupil together
+    pupil: jax.Array  # coverage of the pupil
+    iris_distance: jax.Array  # mm inside the iris's border (true size), negative outside
+    pupil_distance: jax.Array  # mm inside the pupil's border, negative outside
+    radius: jax.Array  # share of the way from the iris's centre to its border
+
+
+def pupil_ellipse(subject: Subject, capture: Capture):
+    """Centre ``[2]`` and semi-axes ``[2]`` (outward, down) of the true pupil in the iris plane (mm)."""
+    center = subject.pupil_offset * jnp.array([-1.0, -1.0])
+    axes = capture.pupil_radius * jnp.stack([1.0 - subject.pupil_ellipticity, 1.0 + subject.pupil_ellipticity])
+    return center, axes
+
+
+def texture(subject: Subject, angle, way, view: View):
+    """Albedo factor ``[H, W]`` about 1 at polar position (angle, ``way`` from pupil 0 to border 1)."""
+    turn = angle / TWO_PI + 0.5
+    seed = subject.iris_seed
+    # Fibres wander as they run outward.
+    wander = 0.015 * value_noise(12.0 * turn, 3.0 * way, seed + 1, period=12)
+    fibers = value_noise(48.0 * (turn + wander), 1.5 * way, seed + 2, period=48)
+    if view.mm_per_pixel < 0.2:
+        fine = value_noise(112.0 * (turn + wander), 2.5 * way, seed + 3, period=112)
+        fibers = 0.65 * fibers + 0.55 * fine
+    factor = 1.0 + subject.iris_fibers * fibers
+    # Crypts: dark gaps near the collarette; furrows: faint arcs further out.
+    spots = value_noise(14.0 * turn, 4.0 * way, seed + 4, period=14)
+    zone = bell(way - subject.collarette - 0.15, 0.18)
+    factor = factor * (1.0 - subject.iris_crypts * zone * smoothstep(0.25, 0.7, spots))
+    if view.mm_per_pixel < 0.35:
+        arcs = value_noise(5.0 * turn, 9.0 * way, seed + 5, period=5)
+        factor = factor * (1.0 - subject.iris_furrows * smoothstep(0.55, 0.9, way) * smoothstep(0.2, 0.6, arcs))
+    zigzag = 0.05 * value_noise(22.0 * turn, jnp.zeros_like(way), seed + 6, period=22)
+    ridge = bell(way - subject.collarette - zigzag, 0.07)
+    return factor * (1.0 + subject.collarette_contrast * ridge)
+
+
+def shade_iris(subject: Subject, capture: Capture, position, in_cornea, view: View, pixel) -> Iris:
+    """Albedo of iris and pupil at ``position`` ``[H, W, 2]`` (mm, outward and down) of the iris plane."""
+    radius = safe_sqrt(jnp.sum(position * position, axis=-1))
+    radius = jnp.where(in_cornea, radius, OUTSIDE)
+    center, axes = pupil_ellipse(subject, capture)
+    relative = (position - center) / axes
+    from_pupil = safe_sqrt(jnp.sum(relative * relative, axis=-1))
+    pupil_distance = jnp.where(in_cornea, (1.0 - from_pupil) * capture.pupil_radius, -OUTSIDE)
+    iris_distance = subject.iris_radius - radius
+    way = jnp.clip((from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2)
+    # A point off the centre keeps arctan2 differentiable at the exact middle, which lies in the pupil.
+    angle = jnp.arctan2(position[..., 1] + 1e-4, position[..., 0] + 1e-4)
+    share = radius / subject.iris_radius
+    factor = texture(subject, angle, way, view)
+    limbus = subject.limbal_ring * smoothstep(0.78, 1.0, share)
+    if view.look == "infrared":
+        factor = 1.0 + 0.55 * (factor - 1.0)
+        color = (subject.iris_infrared * factor * (1.0 - 0.35 * limbus))[..., None]
+        pupil_color = jnp.full((1,), PUPIL_ALBEDO) + 0.8 * capture.bright_pupil
+    else:
+        inner = subject.heterochromia * (1.0 - smoothstep(subject.collarette, subject.collarette + 0.25, way))
+        base = to_bands(subject.iris_color, view.bands)
+        amber = to_bands(jnp.array(AMBER), view.bands)
+        color = base + inner[..., None] * (amber - base)
+        color = color * (factor * (1.0 - 0.8 * limbus))[..., None]
+        pupil_color = jnp.full((view.bands,), PUPIL_ALBEDO)
+    pupil = edge(pupil_distance, jnp.maximum(pixel, 0.12))
+    color = jnp.maximum(color, 0.002)
+    color = color + pupil[..., None] * (pupil_color - color)
+    # The limbus is a zone, not a line: iris and sclera mix over about half a millimetre.
+    return Iris(color, edge(iris_distance, jnp.maximum(pixel, 0.45)), pupil, iris_distance, pupil_distance, share)

@@ -1,0 +1,20 @@
+"""One file per published system; :func:`build` finds the one a config names."""
+
+import difflib
+import importlib
+
+import ml_collections
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.systems.base import System
+
+SYSTEMS = ("simgan", "seg2eye", "segmenter", "residual", "redirect", "text_edit")
+
+
+def build(config: ml_collections.ConfigDict) -> System:
+    """The system that ``config.system`` names, built from the rest of the config."""
+    if config.system not in SYSTEMS:
+        near = difflib.get_close_matches(config.system, SYSTEMS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(f"config.system: expected one of {', '.join(SYSTEMS)}, found {config.system!r}{hint}")
+    return importlib.import_module(f"eyegan_jax.systems.{config.system}").build(config)

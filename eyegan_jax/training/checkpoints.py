@@ -1,0 +1,136 @@
+"""Checkpoints by Orbax: written in the background, restored exactly, onto any number of devices."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from eyegan_jax.errors import UserError
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class Checkpoints:
+    """The checkpoints of one run in ``WORKDIR/checkpoints``: the newest ``keep`` and the best one."""
+
+    def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
+        self.path = (workdir / "checkpoints").resolve()
+        best = ocp.checkpoint_managers.BestN(
+            get_metric_fn=lambda metrics: metrics["monitor"], n=1, keep_checkpoints_without_metrics=False
+        )
+        policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(keep), best])
+        self._manager = ocp.CheckpointManager(
+            self.path,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=lambda metrics: metrics["monitor"],
+                create=not read_only,
+                read_only=read_only,
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps with a complete checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: Any, position: dict, monitor: float | None = None) -> None:
+        """Start writing; training goes on. A step that is already there is left alone.
+
+        position: JSON, what a resumed run needs besides the state. monitor: decides the best (higher is better).
+        """
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
+            metrics=None if monitor is None else {"monitor": float(monitor)},
+        )
+
+    def wait(self) -> None:
+        """Block until everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, abstract: Any) -> tuple[Any, dict]:
+        """``(state, position)`` of one step; ``abstract`` has the shapes, dtypes and shardings wanted."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            got = self._manager.restore(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
+            )
+        return got["state"], got["position"]
+
+    def restore_newest(self, abstract_of: Callable[[dict], Any], warn: Callable[[str], None]) -> tuple[int, Any, dict] | None:
+        """The newest checkpoint that can be read, or None where there is none at all.
+
+        A damaged one is named through ``warn`` and the one before it is tried. ``abstract_of(shapes)`` gets the
+        stored shapes by path, so that the caller can adapt a device axis.
+        """
+        failures = []
+        for step in reversed(self.steps):
+            try:
+                state, position = self.restore(step, abstract_of(self._shapes(step)))
+                return step, state, position
+            except UserError:
+                raise
+            except Exception as error:  # Orbax raises many kinds for one cause: the files are not whole.
+                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+                failures.append(step)
+                warn(f"checkpoint {self.path / str(step)} cannot be read ({reason}); trying the one before it")
+        if failures:
+            raise UserError(f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {failures})")
+        return None
+
+    def load_newest(self) -> tuple[int, dict]:
+        """``(step, state)`` of the newest checkpoint as nested dicts of NumPy arrays, whatever devices wrote it."""
+        if not self.steps:
+            raise UserError(f"{self.path}: expected a checkpoint, found none; train first")
+        step = self.steps[-1]
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), self._metadata(step)
+        )
+        state, _ = self.restore(step, abstract)
+        return step, jax.tree.map(np.asarray, state)
+
+    def _metadata(self, step: int) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = self._manager.item_metadata(step)["state"]
+        return getattr(tree, "tree", tree)
+
+    def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        """Stored shape of every state leaf by its dotted path."""
+        leaves = jax.tree_util.tree_flatten_with_path(self._metadata(step))[0]
+        return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def load_config(workdir: Path) -> dict:
+    """``WORKDIR/config.json`` as it was written at the start of the run."""
+    path = workdir / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{workdir}: expected a run with a config.json, found none") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: expected JSON, found {error}") from None
+
+
+def relayout(images: np.ndarray, devices: int) -> np.ndarray:
+    """A device-leading array ``[d, s, ...]`` for another device count ``[devices, d * s / devices, ...]``."""
+    total = images.shape[0] * images.shape[1]
+    return images.reshape(devices, total // devices, *images.shape[2:])
+

@@ -1,0 +1,36 @@
+"""Before the first use of a device: compilation cache, several processes, known traps of a platform."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def start(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Set JAX up for a long command; call once, before anything touches a device.
+
+    Joins the other processes of a job: found by itself on SLURM, Cloud TPU pods and Kubernetes (whatever
+    ``jax.distributed`` recognises), or as told by all three arguments.
+    """
+    if "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+        # Fewer worker threads than virtual devices deadlock in collectives on jaxlib 0.10.
+        os.environ.setdefault("NPROC", "16")
+    if not jax.config.jax_compilation_cache_dir:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if coordinator is not None:
+        jax.distributed.initialize(coordinator, processes, process)
+    elif _job_has_several_processes():
+        jax.distributed.initialize()
+
+
+def _job_has_several_processes() -> bool:
+    """Whether a cluster's environment says that this process is one of several."""
+    env = os.environ
+    slurm = "SLURM_PROCID" in env and int(env.get("SLURM_NTASKS", "1")) > 1
+    tpu_pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
+    kubernetes = int(env.get("JOBSET_REPLICAS", env.get("JAX_NUM_PROCESSES", "1"))) > 1 and (
+        "KUBERNETES_SERVICE_HOST" in env or "JAX_COORDINATOR_ADDRESS" in env
+    )
+    return slurm or tpu_pod or kubernetes

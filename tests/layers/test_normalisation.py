@@ -1,0 +1,99 @@
+"""AdaIN, SPADE and their statistics against the seed's equations, evaluated one number at a time in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eyegan_jax.layers import normalisation
+
+EPSILON = 1e-5
+
+
+def activations(*shape, seed=0):
+    generator = np.random.default_rng(seed)
+    return (generator.normal(size=shape) * generator.uniform(0.5, 3) + generator.normal()).astype(np.float32)
+
+
+def adain_by_definition(x, r):
+    """mu_nc(r) = 1/HW sum_hw r; sigma_nc(r) = sqrt(1/HW sum_hw (r - mu)^2 + eps); one (n, c) at a time."""
+    result = np.zeros_like(x, dtype=np.float64)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[3]):
+            own, other = x[n, :, :, c].astype(np.float64), r[n, :, :, c].astype(np.float64)
+            own_mu, other_mu = own.sum() / own.size, other.sum() / other.size
+            own_sigma = np.sqrt(((own - own_mu) ** 2).sum() / own.size + EPSILON)
+            other_sigma = np.sqrt(((other - other_mu) ** 2).sum() / other.size + EPSILON)
+            result[n, :, :, c] = other_sigma * ((own - own_mu) / own_sigma) + other_mu
+    return result
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(0, 99))
+def test_adain_is_the_seeds_equation(batch, height, width, channels, seed):
+    x = activations(batch, height, width, channels, seed=seed)
+    r = activations(batch, width + 1, height, channels, seed=seed + 100)
+    # One pixel has no spread: epsilon alone divides, and float32 keeps fewer digits.
+    np.testing.assert_allclose(normalisation.adain(x, r), adain_by_definition(x, r), rtol=1e-3, atol=1e-3)
+
+
+def test_adain_gives_the_references_statistics():
+    x, r = activations(2, 9, 8, 3), activations(2, 5, 6, 3, seed=1)
+    mean, deviation = normalisation.instance_statistics(normalisation.adain(x, r))
+    np.testing.assert_allclose(mean[:, 0, 0], r.mean((1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(deviation[:, 0, 0], r.std((1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_spade_is_the_seeds_equation():
+    x, gamma, beta = (activations(3, 4, 5, 2, seed=i) for i in range(3))
+    expected = np.zeros_like(x, dtype=np.float64)
+    for c in range(2):
+        values = x[..., c].astype(np.float64)
+        mu = values.sum() / values.size
+        sigma = np.sqrt(((values - mu) ** 2).sum() / values.size + EPSILON)
+        expected[..., c] = gamma[..., c] * ((values - mu) / sigma) + beta[..., c]
+    np.testing.assert_allclose(normalisation.spade(x, gamma, beta), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_spade_takes_other_statistics():
+    x, gamma, beta = (activations(3, 4, 5, 2, seed=i) for i in range(3))
+    together = normalisation.spade(x, gamma, beta, normalisation.instance_statistics(x))
+    for n in range(3):
+        alone = normalisation.spade(x[n : n + 1], gamma[n : n + 1], beta[n : n + 1])
+        np.testing.assert_allclose(together[n : n + 1], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_variance_survives_a_large_mean():
+    x = np.float32(1000) + activations(1, 64, 64, 1) / 10
+    _, deviation = normalisation.instance_statistics(x)
+    np.testing.assert_allclose(deviation[0, 0, 0, 0], x.astype(np.float64).std(), rtol=1e-3)
+
+
+def test_statistics_of_bfloat16_are_float32():
+    x = jnp.asarray(activations(2, 32, 32, 3), jnp.bfloat16)
+    for mean, deviation in (normalisation.instance_statistics(x), normalisation.batch_statistics(x)):
+        assert mean.dtype == deviation.dtype == jnp.float32
+    assert normalisation.adain(x, x).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("wrapper", ["pmap", "shard_map"])
+def test_batch_statistics_over_devices_are_those_of_the_global_batch(wrapper):
+    devices = jax.device_count()
+    if devices < 2:
+        pytest.skip(f"needs several devices, found {devices}")
+    x = activations(2 * devices, 5, 6, 3)
+
+    def statistics(part):
+        return normalisation.batch_statistics(part, axis_name="data")
+
+    if wrapper == "pmap":
+        parts = x.reshape(devices, 2, *x.shape[1:])
+        results = jax.tree.map(lambda s: s[-1], jax.pmap(statistics, axis_name="data")(parts))
+    else:
+        mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        mapped = jax.shard_map(statistics, mesh=mesh, in_specs=jax.P("data"), out_specs=jax.P())
+        results = jax.jit(mapped)(x)
+    for got, expected in zip(results, normalisation.batch_statistics(x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
