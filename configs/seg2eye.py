@@ -29,9 +29,28 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.steps = 6000
     config.run.samples_every = 500
     config.run.checkpoint_every = 1000
-    config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}})
-    config.data.eyes = stream_config("simulator", domain="captured", view="openeds_160x100", people=24, references=4)
+    config.data = ml_collections.ConfigDict(
+        {"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}}
+    )
+    people = {"domain": "captured", "view": "openeds_160x100"}
+    config.data.eyes = stream_config(
+        "simulator", people=24, images_per_person=128, references=4, neighbours="uniform", **people
+    )
+    config.data.held_out = stream_config(
+        "simulator", first_person=24, people=8, images_per_person=48, **people
+    )
     config.seg2eye = small()
+    config.evaluation = ml_collections.ConfigDict(
+        {
+            "gallery": 24,  # pictures of every held-out person that are known
+            "targets": 24,  # further ones that are painted
+            "references": 4,  # of the gallery that the painter is shown
+            "segmenter_steps": 1500,  # of the independent judge of content
+            "segmenter_width": 32,
+            "grid_rows": 5,  # masks of the figure
+            "grid_columns": 8,  # people of the figure
+        }
+    )
     return apply_variant(
         config,
         variant,
@@ -71,13 +90,19 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (48, 40, 1)
     config.batch_size = 8
     config.steps = 6
-    config.data.eyes.references = 2
+    config.data.eyes.update({"people": 3, "images_per_person": 6, "references": 2})
+    config.data.held_out.update({"people": 2, "images_per_person": 6})
+    config.evaluation.update(
+        {"gallery": 3, "targets": 3, "references": 2, "segmenter_steps": 4, "segmenter_width": 4}
+    )
+    config.evaluation.update({"grid_rows": 2, "grid_columns": 2})
     config.seg2eye.generator.width = 4
-    config.seg2eye.generator.scales = 3
+    config.seg2eye.generator.scales = 2
     config.seg2eye.generator.mask_features = 8
     config.seg2eye.encoder.width = 4
-    config.seg2eye.encoder.size = 32
+    config.seg2eye.encoder.size = 16
     config.seg2eye.discriminator.width = 4
+    config.seg2eye.discriminator.layers = 3
     config.run.log_every = 1
     config.run.checkpoint_every = 6
     config.run.samples_every = 6
@@ -89,6 +114,7 @@ def paper(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 1
     config.steps = 21 * 8916
     config.data.eyes = stream_config("openeds", split="train", references=4)
+    config.data.held_out = stream_config("openeds", split="validation")
     config.seg2eye = seg2eye_settings.paper()
     for optimiser in (config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser):
         optimiser.decay_start, optimiser.decay_end = 14 * 8916, 21 * 8916

@@ -38,6 +38,7 @@ def segmenter_config() -> ml_collections.ConfigDict:
         {
             "classes": "eye",  # eye: skin, sclera, iris, pupil; pupil: the pupil and the rest
             "features": 32,  # channels of every layer
+            "levels": 5,  # resolutions, each half of the one before
             "dropout": 0.2,
             "initialisation": "fan_out",  # the publication's; fan_in starts with small logits and learns sooner
             "equalised": True,  # gamma 0.8 and CLAHE before the network
@@ -51,10 +52,13 @@ def segmenter_config() -> ml_collections.ConfigDict:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
+    config.data.eyes.domain = "simulated"
+    config.data.eyes.pool = 128
     config.image_shape = (48, 32, 1)
     config.batch_size = 4
     config.steps = 6
     config.segmenter.features = 4
+    config.segmenter.levels = 3
     config.segmenter.augmentation = "none"
     config.run.log_every = 1
     config.run.checkpoint_every = 6

@@ -3,6 +3,7 @@
 command:   python train.py                                  (or --config=configs/simgan.py[:variant])
 hardware:  two CPU cores, or any accelerator
 variants:  smoke     the real code with tiny networks, under 40 seconds
+           large     the paper's refiner with this config's training, batch 128, for accelerators
            paper     the publication's networks, schedule and batch of 512, for accelerators
            k50       paper with 50 refiner updates per discriminator update
            hand      the NYU-hand networks on 224x224 images of a folder
@@ -19,7 +20,7 @@ from eyegan_jax.training.defaults import apply_variant, base_config
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base_config("simgan")
     config.batch_size = 32
-    config.steps = 1000
+    config.steps = 1500
     config.run.monitor = ""
     config.data = ml_collections.ConfigDict(
         {
@@ -29,6 +30,16 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     )
     config.data.simulated = stream_config("simulator", domain="simulated", pool=4096)
     config.data.real = stream_config("simulator", domain="captured", pool=4096)
+    config.evaluation = ml_collections.ConfigDict(
+        {
+            "samples": 2048,  # simulated images, and real ones to train the upper bound on
+            "test_samples": 1024,  # real images to test on
+            "seeds": 1,  # estimators per training set
+            "estimators": ("cnn",),  # cnn (the paper's), cnn_fc9600, resnet, knn, forest, svr
+            "estimator_steps": 400,
+            "estimator_batch": 32,
+        }
+    )
     config.simgan = simgan_config()
     # Small enough for two cores: a narrow refiner that starts as the identity learns in minutes, not days.
     config.simgan.refiner.width = 16
@@ -36,13 +47,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.simgan.refiner.output = "residual"
     config.simgan.pretrain_refiner_steps = 20
     config.simgan.pretrain_discriminator_steps = 50
-    config.simgan.refiner_optimiser = optimiser_config("adam", 1e-3)
-    config.simgan.discriminator_optimiser = optimiser_config("adam", 1e-3)
+    # A discriminator that learns as fast as the refiner wins at once, and the refiner then learns nothing.
+    config.simgan.refiner_optimiser = optimiser_config("adam", 1e-3, b1=0.5)
+    config.simgan.discriminator_optimiser = optimiser_config("adam", 2e-4, b1=0.5)
     config.simgan.averaging = 0.99
     return apply_variant(
         config,
         variant,
-        {"smoke": smoke, "paper": paper, "k50": k50, "hand": hand, "nohistory": nohistory, "global": global_loss},
+        {"smoke": smoke, "large": large, "paper": paper, "k50": k50, "hand": hand, "nohistory": nohistory, "global": global_loss},
     )
 
 
@@ -103,13 +115,30 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.run.checkpoint_every = 10
     config.run.samples_every = 10
     config.data.simulated.pool = config.data.real.pool = 128
+    config.evaluation.samples = 128
+    config.evaluation.test_samples = 64
+    config.evaluation.estimators = ("knn",)
     config.run.log_every = 1
+
+
+def large(config: ml_collections.ConfigDict) -> None:
+    config.batch_size = 128
+    config.steps = 6000
+    config.data.simulated.pool = config.data.real.pool = 16384
+    config.simgan.refiner.width = 64
+    config.simgan.refiner.blocks = 4
+    config.simgan.refiner_optimiser.learning_rate = 2e-4
+    config.simgan.averaging = 0.999
+    config.evaluation.update({"samples": 16384, "test_samples": 4096, "seeds": 3})
+    config.evaluation.update({"estimator_steps": 2000, "estimator_batch": 128})
 
 
 def paper(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 512
     config.steps = 10_000
     config.simgan = simgan_config()
+    config.evaluation.update({"samples": 16384, "test_samples": 4096, "seeds": 3})
+    config.evaluation.update({"estimator_steps": 4000, "estimator_batch": 128})
 
 
 def k50(config: ml_collections.ConfigDict) -> None:

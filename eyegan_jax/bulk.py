@@ -112,7 +112,7 @@ def process_folder(
         for save in saves:
             save.result()
         report.seconds = bar.format_dict["elapsed"]
-    if wanted and not report.written:
+    if wanted and not (report.written or report.already):
         raise UserError(f"{source}: expected images that can be read, found {len(wanted)} broken ones: {report.broken[0]}")
     return report
 

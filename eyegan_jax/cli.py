@@ -158,7 +158,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The ``eyegan`` command."""
     parser = argparse.ArgumentParser(prog="eyegan", description="Realistic labelled eye images.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_simulate_command, _refine_command):
+    for add in (
+        _simulate_command,
+        _refine_command,
+        _segment_command,
+        _synthesize_command,
+        _turing_command,
+        _sweep_command,
+        _import_command,
+        _export_command,
+    ):
         add(commands)
     arguments = parser.parse_args(argv)
     with reporting_user_errors():
@@ -193,9 +202,7 @@ def _simulate_command(commands: Any) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from eyegan_jax.training import startup
-
-    startup.start()
+    _start()
     from eyegan_jax import simulator
     from eyegan_jax.data.simulated import write_simulated
 
@@ -215,25 +222,139 @@ def _refine_command(commands: Any) -> None:
     parser = _command(commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over.")
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("dest", type=Path, metavar="DEST")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="a SimGAN run (default: runs/simgan)")
-    parser.add_argument("--batch", type=int, default=64, help="images per device call")
-    parser.add_argument("--overwrite", action="store_true", help="write over refined images that are already there")
+    _folder_options(parser, "refiner (default: the one that comes with the package)", 64)
 
 
 def _refine(arguments: argparse.Namespace) -> None:
-    from eyegan_jax.training import startup
-
-    startup.start()
+    _start()
+    from eyegan_jax.models import released
     from eyegan_jax.refining import refine_folder
 
     report = refine_folder(
         arguments.source,
         arguments.dest,
-        arguments.checkpoint or Path("runs/simgan"),
+        arguments.checkpoint or released("refiner"),
         batch=arguments.batch,
         overwrite=arguments.overwrite,
     )
     print(report)
+
+
+def _folder_options(parser: argparse.ArgumentParser, what: str, batch: int) -> None:
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help=f"{what}: a run or a released model")
+    parser.add_argument("--batch", type=int, default=batch, metavar="N", help=f"images per device call ({batch})")
+    parser.add_argument("--overwrite", action="store_true", help="write over results that are already there")
+
+
+def _start() -> None:
+    from eyegan_jax.training import startup
+
+    startup.start()
+
+
+def _segment_command(commands: Any) -> None:
+    parser = _command(commands, "segment", _segment, "Find skin, sclera, iris and pupil: writes masks and overlays.")
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    _folder_options(parser, "segmenter (default: the one that comes with the package)", 32)
+
+
+def _segment(arguments: argparse.Namespace) -> None:
+    _start()
+    from eyegan_jax.models import released
+    from eyegan_jax.segmenting import segment_folder
+
+    checkpoint = arguments.checkpoint or released("segmenter")
+    options = {"batch": arguments.batch, "overwrite": arguments.overwrite}
+    print(segment_folder(arguments.source, arguments.dest, checkpoint, **options))
+
+
+def _synthesize_command(commands: Any) -> None:
+    parser = _command(commands, "synthesize", _synthesize, "Paint eyes from masks in the style of a person.")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="masks, pixel values 0 to 3")
+    parser.add_argument(
+        "--style", type=Path, required=True, nargs="+", metavar="DIR", help="one folder of pictures per person"
+    )
+    parser.add_argument(
+        "--between", type=int, default=0, metavar="N", help="with two people: N steps from the first to the second"
+    )
+    _folder_options(parser, "Seg2Eye model (default: runs/seg2eye)", 8)
+
+
+def _synthesize(arguments: argparse.Namespace) -> None:
+    _start()
+    from eyegan_jax.synthesizing import synthesize_folder
+
+    report = synthesize_folder(
+        arguments.masks,
+        arguments.style,
+        arguments.dest,
+        arguments.checkpoint or Path("runs/seg2eye"),
+        between=arguments.between,
+        batch=arguments.batch,
+        overwrite=arguments.overwrite,
+    )
+    print(report)
+
+
+def _turing_command(commands: Any) -> None:
+    parser = _command(commands, "turing", _turing, "Visual Turing test in the browser: refined or real?")
+    parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="a run that evaluate.py has judged")
+    parser.add_argument("--against", type=Path, metavar="WORKDIR", help="compare with a second run, side by side")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise")
+
+
+def _turing(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.evaluation.turing import serve
+
+    serve(arguments.workdir, port=arguments.port, host=arguments.host, against=arguments.against)
+
+
+def _sweep_command(commands: Any) -> None:
+    parser = _command(commands, "sweep", _sweep, "Train and judge a table of runs; prints what has finished.")
+    parser.add_argument("file", type=Path, metavar="FILE", help="configs/sweeps/NAME.py")
+    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--index", type=int, metavar="I", help="only run I, as in --index $SLURM_ARRAY_TASK_ID")
+    parser.add_argument("--report", action="store_true", help="only print the table")
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    _start()
+    from eyegan_jax.evaluation import sweeps
+
+    if not arguments.report:
+        sweeps.run(arguments.file, arguments.workdir, arguments.index)
+    print(sweeps.table(arguments.file, arguments.workdir))
+
+
+def _import_command(commands: Any) -> None:
+    parser = _command(commands, "import-torch", _import, "Read a PyTorch checkpoint (needs eyegan_jax[torch]).")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--system", choices=("seg2eye",), required=True)
+    parser.add_argument("--aggregate", choices=("max", "mean"), default="max", help="how the encoder joins references")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.interchange.seg2eye import import_checkpoint
+
+    unused = import_checkpoint(arguments.file, arguments.dest, arguments.aggregate)
+    print(f"wrote {arguments.dest}; {len(unused)} tensors were not needed{': ' if unused else ''}{', '.join(unused[:5])}")
+
+
+def _export_command(commands: Any) -> None:
+    parser = _command(commands, "export", _export, "Write the trained refiner as a jax.export artefact.")
+    parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="a SimGAN run or released refiner")
+    parser.add_argument("file", type=Path, metavar="FILE")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.interchange.export import export_refiner
+
+    size = export_refiner(arguments.workdir, arguments.file)
+    print(f"wrote {arguments.file} ({size / 1e6:.1f} MB): uint8 [n, H, W, C] in and out, for cpu, cuda and tpu")
 
 
 if __name__ == "__main__":

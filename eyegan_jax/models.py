@@ -26,6 +26,14 @@ class Model:
     step: int
 
 
+def released(name: str) -> Path:
+    """The folder of a model that comes with the package; raises UserError where this build has none."""
+    path = RELEASED / name
+    if not path.is_dir():
+        raise UserError(f"--checkpoint: expected a run or model, since no {name} comes with this installation")
+    return path
+
+
 def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
     """The model in ``path``, a run's workdir or a released model; ``params`` maps each of ``names`` to its tree.
 

@@ -18,7 +18,7 @@ def refine_images(model: Model, images: jax.Array) -> jax.Array:
 
     A gray refiner refines the luminance of colour images and leaves their colour differences alone.
     """
-    system = systems.build(model.config)
+    system = systems.build_system(model.config)
     x = to_float(images)
     channels = model.config.image_shape[2]
     if x.shape[-1] == channels:

@@ -29,13 +29,14 @@ KINDS: dict[str, str] = {
 
 
 def open_set(config: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> EyeSet:
-    """The set that ``{"kind": ..., "dir": ..., option: value, ...}`` describes; several, concatenated, for a list.
+    """The set that ``{"kind": ..., "dir": ..., option: value, ...}`` describes; for a list, all in one.
 
-    ``kind`` is one of ``KINDS``; ``dir`` is the folder (or file) to read, where relative paths start at the working
-    directory; further keys are the options of the kind's class. ``subjects`` (a list) keeps only these people.
-    Options that are None are as good as absent, so that a locked config can name all of them.
+    ``kind`` is one of ``KINDS``; ``dir`` is the folder (or file) to read, where relative paths start at the
+    working directory; further keys are the options of the kind's class. ``subjects`` (a list) keeps only
+    these people. Options that are None are as good as absent, so that a locked config can name all of them.
 
-    Raises UserError for an unknown kind or option (naming the nearest), a missing folder, or one without images.
+    Raises UserError for an unknown kind or option (naming the nearest), a missing folder, or one without
+    images.
     """
     if isinstance(config, Sequence) and not isinstance(config, str):
         if not config:
@@ -63,7 +64,7 @@ def open_set(config: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> EyeSet:
 
 
 def realdata_dir(name: str = "") -> Path | None:
-    """Where the real test images are: ``$EYEGAN_REALDATA`` or ``../shared/realdata`` beside the checkout, or None."""
+    """The real test images: ``$EYEGAN_REALDATA`` or ``../shared/realdata`` beside the checkout, or None."""
     root = os.environ.get("EYEGAN_REALDATA")
     beside = Path(__file__).resolve().parents[3] / "shared" / "realdata"
     path = (Path(root).expanduser() if root else beside) / name

@@ -34,10 +34,11 @@ MAX_PIXELS = 64_000_000
 
 
 def decode_image(source: Path | bytes, name: str | None = None, channels: int | None = None) -> np.ndarray:
-    """A file or its bytes to uint8 ``[H, W, C]``; C = 1 for gray files and 3 for colour unless ``channels`` says.
+    """A file or its bytes to uint8 ``[H, W, C]``; C = 1 for gray files, 3 for colour, or ``channels``.
 
-    Turned upright by its EXIF orientation; first frame of animations; 16-bit samples are divided by 257, float
-    samples must lie in [0, 1] or [0, 255]; transparency is blended onto black; CMYK and palettes become RGB.
+    Turned upright by its EXIF orientation; first frame of animations; 16-bit samples are divided by 257,
+    float samples must lie in [0, 1] or [0, 255]; transparency is blended onto black; CMYK and palettes become
+    RGB.
     Raises BadExample (with ``name``, by default the file's) for whatever is not one whole image of at most
     ``MAX_PIXELS`` pixels.
     """
@@ -54,9 +55,9 @@ def decode_mask(
 ) -> np.ndarray:
     """A label image to uint8 ``[H, W]`` with OpenEDS ids 0..3.
 
-    Gray and palette files hold ids (a palette's indices, not its colours); ``.npy`` files hold an integer array.
-    Colour files, whose channels must agree, hold ids too. ``values`` maps stored values to ids, for example
-    ``{255: 3}`` for a black-and-white pupil mask. Raises BadExample where any other value is found.
+    Gray and palette files hold ids (a palette's indices, not its colours); ``.npy`` files hold an integer
+    array. Colour files, whose channels must agree, hold ids too. ``values`` maps stored values to ids, for
+    example ``{255: 3}`` for a black-and-white pupil mask. Raises BadExample where any other value is found.
     """
     name = _name(source, name)
     if isinstance(source, Path) and source.suffix == ".npy":

@@ -27,14 +27,14 @@ GAZE_COLUMNS = {
 class FolderSet:
     """Images below ``folder`` in the order of their relative paths, which are their names.
 
-    Where there is a sub-folder ``images``, only images in it count, and its sibling ``masks`` (any depth, same
-    relative stem, PNG or .npy) holds their masks; ``masks`` is looked for in a plain folder too.
+    Where there is a sub-folder ``images``, only images in it count, and its sibling ``masks`` (any depth,
+    same relative stem, PNG or .npy) holds their masks; ``masks`` is looked for in a plain folder too.
 
-    table: CSV file with labels, by default ``labels.csv`` or ``index.csv`` in the folder. It has a header, a name
-        column (one of ``NAME_COLUMNS``: path relative to the folder or to ``images``, or a file name that occurs
-        once), and any of: gaze as ``pitch, yaw`` in degrees, as ``gaze_x, gaze_y, gaze_z`` or ``x, y, z`` in the
-        camera frame of :mod:`eyegan_jax.gaze`, or as UnityEyes' ``look_x, look_y, look_z`` (y up);
-        ``head_pitch, head_yaw`` in degrees; a subject (one of ``SUBJECT_COLUMNS``).
+    table: CSV file with labels, by default ``labels.csv`` or ``index.csv`` in the folder. It has a header, a
+        name column (one of ``NAME_COLUMNS``: path relative to the folder or to ``images``, or a file name
+        that occurs once), and any of: gaze as ``pitch, yaw`` in degrees, as ``gaze_x, gaze_y, gaze_z`` or
+        ``x, y, z`` in the camera frame of :mod:`eyegan_jax.gaze`, or as UnityEyes' ``look_x, look_y, look_z``
+        (y up); ``head_pitch, head_yaw`` in degrees; a subject (one of ``SUBJECT_COLUMNS``).
     subject: ``column`` (default: the table's, where it has one), ``folder`` (the parent folder's name) or
         ``prefix`` (the file name up to its first ``_``).
     mask_values: maps the values stored in masks to OpenEDS ids, for example ``{255: 3}``.
@@ -126,12 +126,12 @@ class FolderSet:
         known = {}
         for row in rows:
             listed = row.get(column, "")
-            name = spellings.get(listed, listed)
-            if name is None:
+            meant = spellings.get(listed, listed)
+            if meant is None:
                 raise UserError(
                     f"{path}: {listed!r} is in several folders; give the path relative to {self.folder}"
                 )
-            known[name or "(empty name)"] = row
+            known[meant or "(empty name)"] = row
         return known
 
     def _add_labels(self, example: Example, row: Mapping[str, str]) -> None:
@@ -166,7 +166,7 @@ def existing_folder(folder: str | Path) -> Path:
 
 
 def image_names(root: Path, base: Path) -> list[str]:
-    """Paths relative to ``base`` of all files below ``root`` that call themselves images, hidden ones aside."""
+    """Paths relative to ``base`` of the files below ``root`` that are called images, hidden ones aside."""
     found = (path.relative_to(base) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
 

@@ -1,10 +1,8 @@
 """Cropping, resizing and mirroring of examples, with everything that is known in pixels carried along.
 
-Boxes are ``(left, top, right, bottom)`` in edge coordinates: the image spans ``(0, 0, W, H)``. Landmarks have the
-centre of the top-left pixel at (0, 0), that is at edge coordinate (0.5, 0.5).
+Boxes are ``(left, top, right, bottom)`` in edge coordinates: the image spans ``(0, 0, W, H)``. Landmarks have
+the centre of the top-left pixel at (0, 0), that is at edge coordinate (0.5, 0.5).
 """
-
-import functools
 
 import numpy as np
 
@@ -16,8 +14,8 @@ Box = tuple[float, float, float, float]
 def resample(pixels: np.ndarray, box: Box, height: int, width: int, *, nearest: bool = False) -> np.ndarray:
     """What ``box`` shows of ``[H, W]`` or ``[H, W, C]`` uint8, at ``height`` x ``width``.
 
-    Per axis the exact mean over the covered area when shrinking and bilinear when growing; ``nearest`` for class
-    ids. Beyond the border the nearest edge pixel goes on.
+    Per axis the exact mean over the covered area when shrinking and bilinear when growing; ``nearest`` for
+    class ids. Beyond the border the nearest edge pixel goes on.
     """
     left, top, right, bottom = box
     if box == (0, 0, pixels.shape[1], pixels.shape[0]) and (height, width) == pixels.shape[:2]:
@@ -25,10 +23,29 @@ def resample(pixels: np.ndarray, box: Box, height: int, width: int, *, nearest: 
     if nearest:
         rows = _nearest(pixels.shape[0], top, bottom, height)
         return pixels[rows[:, None], _nearest(pixels.shape[1], left, right, width)]
-    rows, columns = _weights(pixels.shape[0], top, bottom, height), _weights(pixels.shape[1], left, right, width)
-    # Rows first: images are wider than high, so this leaves less for the second product.
-    shrunk = (rows @ pixels.reshape(len(pixels), -1).astype(np.float32)).reshape(height, *pixels.shape[1:])
-    return np.rint(np.moveaxis(np.tensordot(columns, shrunk, (1, 1)), 0, 1)).astype(np.uint8)
+    shrunk = _resampled(pixels, top, bottom, height)
+    return np.rint(_resampled(shrunk.swapaxes(0, 1), left, right, width).swapaxes(0, 1)).astype(np.uint8)
+
+
+def _resampled(rows: np.ndarray, start: float, end: float, count: int) -> np.ndarray:
+    """``[N, ...]`` to float ``[count, ...]`` between the edges ``start`` and ``end`` of the first axis."""
+    step, last = (end - start) / count, len(rows) - 1
+    broadcast = (slice(None), *[None] * (rows.ndim - 1))
+    if step <= 1:
+        centres = np.clip(start + (np.arange(count) + 0.5) * step - 0.5, 0, last)
+        below = np.minimum(centres.astype(int), max(last - 1, 0))
+        share = (centres - below)[broadcast]
+        return rows[below] * (1 - share) + rows[np.minimum(below + 1, last)] * share
+    # The mean over an interval is a difference of the integral, which is linear between the pixels' edges
+    # and goes on with the slope of the outermost pixel beyond the border.
+    edges = start + np.arange(count + 1) * step
+    inside = np.clip(np.floor(edges), 0, last).astype(int)
+    first = inside[0]
+    used = rows[first : inside[-1] + 1]
+    sums = np.cumsum(used, axis=0, dtype=np.int32 if used.dtype == np.uint8 else np.float64)
+    before = sums[inside - first] - used[inside - first]
+    integral = before + used[inside - first] * (edges - inside)[broadcast]
+    return np.diff(integral, axis=0) / step
 
 
 def _nearest(size: int, start: float, end: float, count: int) -> np.ndarray:
@@ -37,25 +54,8 @@ def _nearest(size: int, start: float, end: float, count: int) -> np.ndarray:
     return np.clip(np.floor(centres), 0, size - 1).astype(int)
 
 
-@functools.lru_cache(maxsize=256)
-def _weights(size: int, start: float, end: float, count: int) -> np.ndarray:
-    """float32 ``[count, size]``: how much of each of ``size`` pixels is in each of ``count`` new ones."""
-    step = (end - start) / count
-    pixels = np.arange(size)
-    if step > 1:
-        # Coverage of [low, low + step] by pixel [j, j + 1], where the first and last go on for ever.
-        low = (start + np.arange(count) * step)[:, None]
-        first = np.where(pixels == 0, -np.inf, pixels)
-        last = np.where(pixels == size - 1, np.inf, pixels + 1)
-        weights = np.maximum(0, np.minimum(low + step, last) - np.maximum(low, first)) / step
-    else:
-        centres = np.clip(start + (np.arange(count) + 0.5) * step - 0.5, 0, size - 1)[:, None]
-        weights = np.maximum(0, 1 - np.abs(centres - pixels))
-    return weights.astype(np.float32)
-
-
 def crop_resize(example: Example, box: Box, height: int, width: int) -> Example:
-    """The example seen through ``box``, at ``height`` x ``width``: image, mask and landmarks; gaze is unchanged."""
+    """The example seen through ``box``, at ``height`` x ``width``: image, mask, landmarks; gaze stays."""
     result = example.copy()
     result["image"] = resample(example["image"], box, height, width)
     if "mask" in example:

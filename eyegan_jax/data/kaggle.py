@@ -1,16 +1,16 @@
 """The HDF5 pair of Kaggle's 4quant/eye-gaze: ``gaze.h5`` (UnityEyes crops, labelled) and ``real_gaze.h5``.
 
-Group ``image`` holds one ``[35, 55]`` uint8 data set per key; ``look_vec`` (x right, y up) and ``path`` are listed
-by position, while keys come in name order: labels are matched through ``path``, never by counting.
+Group ``image`` holds one ``[35, 55]`` uint8 data set per key; ``look_vec`` (x right, y up) and ``path`` are
+listed by position, while keys come in name order: labels are matched through ``path``, never by counting.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eyegan_jax.data.examples import BadExample, Example
 from eyegan_jax.data.folder import existing_folder
+from eyegan_jax.data.hdf5 import malformed, open_h5, read_gray
 from eyegan_jax.data.labels import gaze_from_look_vec
 from eyegan_jax.errors import UserError
 
@@ -37,11 +37,12 @@ class KaggleSet:
             part = "real" if path.name.startswith("real") else "synthetic"
         self._path = path
         self._file = open_h5(path)
-        self._images = self._file.get("image")
-        if not hasattr(self._images, "keys") or not len(self._images):
-            raise UserError(f"{path}: expected a group 'image' with one data set per eye, found none")
-        self._keys = sorted(self._images.keys())
-        self._look = self._labels(required=part != "real")
+        with malformed(path):
+            self._images = self._file.get("image")
+            if not hasattr(self._images, "keys") or not len(self._images):
+                raise UserError(f"{path}: expected a group 'image' with one data set per eye, found none")
+            self._keys = sorted(self._images.keys())
+            self._look = self._labels(required=part != "real")
 
     @property
     def names(self) -> list[str]:
@@ -56,7 +57,7 @@ class KaggleSet:
 
     def __getitem__(self, index: int) -> Example:
         name = self._keys[index]
-        example = Example(name=name, image=read_gray(self._images, name, name))
+        example = Example(name=name, image=read_gray(self._images, (name,), name))
         if self._look is not None:
             if (look := self._look.get(_stem(name))) is None:
                 raise BadExample(name, f"{self._path.name}: no entry of 'path' names this image")
@@ -66,14 +67,20 @@ class KaggleSet:
     def _labels(self, required: bool) -> dict[str, np.ndarray] | None:
         if missing := [key for key in ("look_vec", "path") if key not in self._file]:
             if required:
-                raise UserError(f"{self._path}: expected data sets 'look_vec' and 'path', {missing[0]!r} is missing")
+                raise UserError(
+                    f"{self._path}: expected data sets 'look_vec' and 'path', {missing[0]!r} is missing"
+                )
             return None
         try:
             look, paths = np.asarray(self._file["look_vec"][:], np.float64), self._file["path"][:]
-        except (TypeError, ValueError, OSError, KeyError) as error:
-            raise UserError(f"{self._path}: look_vec or path cannot be read: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self._path}: expected numbers in look_vec and text in path ({error})"
+            ) from None
         if look.ndim != 2 or look.shape[1] < 2 or len(look) != len(paths):
-            raise UserError(f"{self._path}: expected look_vec [N, 3] and path [N], found {look.shape}, {len(paths)}")
+            raise UserError(
+                f"{self._path}: expected look_vec [N, 3] and path [N], found {look.shape}, {len(paths)}"
+            )
         by_stem: dict[str, np.ndarray] = {}
         for path, vector in zip(paths, look, strict=True):
             stem = _stem(path.decode(errors="replace") if isinstance(path, bytes) else str(path))
@@ -81,32 +88,6 @@ class KaggleSet:
                 raise UserError(f"{self._path}: 'path' names the image {stem!r} twice")
             by_stem[stem] = vector[:3] if look.shape[1] > 2 else _toward_camera(vector)
         return by_stem
-
-
-def open_h5(path: Path) -> Any:
-    """An HDF5 file for reading. Raises UserError where it is missing or malformed."""
-    import h5py
-
-    if not path.is_file():
-        raise UserError(f"{path}: expected an HDF5 file, found nothing there")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: expected an HDF5 file, found one that cannot be opened ({reason})") from None
-
-
-def read_gray(group: Any, key: Any, name: str) -> np.ndarray:
-    """``group[key]`` as uint8 ``[H, W, 1]``; averages RGB. Raises BadExample."""
-    try:
-        pixels = np.asarray(group[key])
-    except Exception as error:  # h5py surfaces broken chunks as any of several types.
-        raise BadExample(name, f"cannot be read: {' '.join(str(error).split())}") from None
-    if pixels.ndim == 3 and pixels.shape[-1] in (1, 3) and pixels.dtype == np.uint8:
-        pixels = np.rint(pixels.mean(axis=-1)).astype(np.uint8)
-    if pixels.ndim != 2 or pixels.dtype != np.uint8 or not pixels.size:
-        raise BadExample(name, f"expected uint8 [H, W], found {pixels.dtype} {list(pixels.shape)}")
-    return pixels[..., None]
 
 
 def _toward_camera(xy: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 
 def numbers(value: Any, count: int, where: str, name: str) -> np.ndarray:
-    """``"(1.0, 2, 3)"``, ``[1.0, 2, 3]`` or ``{"x": 1.0, ...}`` to float64 ``[count]``; further numbers are dropped.
+    """``"(1.0, 2, 3)"``, ``[1.0, 2, 3]`` or ``{"x": 1.0, ...}`` to float64 ``[count]``; further numbers are
+    dropped.
 
     ``where`` is the key (and index) for the message of the BadExample.
     """
@@ -84,7 +85,7 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def gaze_from_look_vec(vector: np.ndarray, where: str, name: str) -> np.ndarray:
-    """UnityEyes' look vector (x right, y up, z negative toward the camera) to our unit vector, float32 ``[3]``."""
+    """UnityEyes' look vector (x right, y up, negative z to the camera) to our unit vector, float32 ``[3]``."""
     return unit(vector * np.array([1.0, -1.0, 1.0]), where, name)
 
 

@@ -1,6 +1,7 @@
 """MEYE: infrared eyes with pupil masks (human part of Zenodo 4488164).
 
-``index.csv`` (filename, subject, blink, has_pupil_mask), ``images/*.jpg``, ``pupil_masks/*.png`` (red = pupil).
+``index.csv`` (filename, subject, blink, has_pupil_mask), ``images/*.jpg`` and ``pupil_masks/*.png``, where red is
+pupil.
 """
 
 from pathlib import Path
@@ -31,7 +32,9 @@ class MeyeSet:
         self.folder = existing_folder(folder)
         header, rows = read_csv(self.folder / "index.csv")
         if missing := [column for column in COLUMNS if column not in header]:
-            raise UserError(f"{self.folder / 'index.csv'}: expected columns {', '.join(COLUMNS)}; {missing} missing")
+            raise UserError(
+                f"{self.folder / 'index.csv'}: expected columns {', '.join(COLUMNS)}; {missing} missing"
+            )
         kept = [row for row in rows if blinks or row.get("blink") != "1"]
         self._rows = sorted(kept, key=lambda row: row["filename"])
         if not self._rows:

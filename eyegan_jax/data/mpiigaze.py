@@ -1,7 +1,8 @@
 """MPIIGaze's normalised eyes: ``Data/Normalized/pXX/dayYY.mat``.
 
-Vectors are in our camera frame already. Right eyes are mirrored (image, gaze x, head yaw), so that all eyes look
-like left ones; ``pose`` is the head's rotation vector, whose third axis points from the face into the head.
+Vectors are in our camera frame already. Right eyes are mirrored (image, gaze x, head yaw), so that all eyes
+look like left ones; ``pose`` is the head's rotation vector, whose third axis points from the face into the
+head.
 """
 
 import functools
@@ -76,7 +77,9 @@ class MPIIGazeSet:
             raise BadExample(row.name, day)
         images, gazes, poses = day[row.side]
         if row.row >= len(images):
-            raise BadExample(row.name, f"{row.file.name}: {row.side} holds {len(images)} eyes, no row {row.row}")
+            raise BadExample(
+                row.name, f"{row.file.name}: {row.side} holds {len(images)} eyes, no row {row.row}"
+            )
         example = Example(
             name=row.name,
             image=np.ascontiguousarray(images[row.row][..., None]),
@@ -96,7 +99,9 @@ class MPIIGazeSet:
                     continue
                 path, _, side = line.strip().rpartition(" ")
                 name = f"{file.stem}/{path.strip()}/{side}"
-                chosen.append(known.get(name) or Row(name, self._root / file.stem / "-", problem=_unlisted(file)))
+                chosen.append(
+                    known.get(name) or Row(name, self._root / file.stem / "-", problem=_unlisted(file))
+                )
         if not chosen:
             raise empty_folder(lists, "pXX.txt lists of the evaluation subset")
         return chosen
@@ -105,7 +110,9 @@ class MPIIGazeSet:
         for root in (self.folder, *self.folder.parents[:2]):
             if (root / EVALUATION_LISTS).is_dir():
                 return root / EVALUATION_LISTS
-        raise UserError(f"{self.folder / EVALUATION_LISTS}: expected the evaluation subset's lists, found nothing")
+        raise UserError(
+            f"{self.folder / EVALUATION_LISTS}: expected the evaluation subset's lists, found nothing"
+        )
 
 
 def _unlisted(file: Path) -> str:

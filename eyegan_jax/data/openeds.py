@@ -1,8 +1,8 @@
 """OpenEDS 2019 (folders, and the HDF5 file that Seg2Eye's authors prepare from them) and OpenEDS 2020.
 
-Gray eyes, 640 high and 400 wide in 2019, 400 high and 640 wide in 2020, with class ids 0 background, 1 sclera,
-2 iris, 3 pupil as ours. Sets of other sizes with the same layout are welcome. Gaze vectors of 2020 are not read:
-the frame that they are in is not documented.
+Gray eyes, 640 high and 400 wide in 2019, 400 high and 640 wide in 2020, with class ids 0 background, 1
+sclera, 2 iris, 3 pupil as ours. Sets of other sizes with the same layout are welcome. Gaze vectors of 2020
+are not read: the frame that they are in is not documented.
 """
 
 import json
@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eyegan_jax.data.decode import checked_ids, decode_image, decode_mask
 from eyegan_jax.data.examples import BadExample, Example
 from eyegan_jax.data.folder import empty_folder, existing_folder, image_names
-from eyegan_jax.data.kaggle import open_h5, read_gray
+from eyegan_jax.data.hdf5 import malformed, open_h5, read_gray
 from eyegan_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -91,7 +89,9 @@ class OpenEDS2020Set:
         names = image_names(self.folder, self.folder)
         self._names = [name for name in names if not labelled or self._label(name).is_file()]
         if not self._names:
-            raise empty_folder(self.folder, f"{'labelled ' if labelled else ''}images as participant/S_N/K.png")
+            raise empty_folder(
+                self.folder, f"{'labelled ' if labelled else ''}images as participant/S_N/K.png"
+            )
 
     @property
     def names(self) -> list[str]:
@@ -128,20 +128,23 @@ class OpenEDSH5Set:
         _check("part", part, H5_PARTS)
         _check("split", split, SPLITS)
         self._path = Path(folder).expanduser()
-        file, key = open_h5(self._path), H5_PARTS[part]
-        users = file.get(split)
-        if not hasattr(users, "keys"):
-            raise UserError(f"{self._path}: expected a group {split!r}, found {', '.join(file) or 'nothing'}")
-        self._users = {user: users[user] for user in sorted(users) if hasattr(users[user], "keys")}
-        self._key = key
-        self._rows = [
-            (user, i)
-            for user, group in self._users.items()
-            if len(getattr(group.get(key), "shape", ())) >= 3
-            for i in range(group[key].shape[0])
-        ]
+        self._key = H5_PARTS[part]
+        file = open_h5(self._path)
+        with malformed(self._path):
+            users = file.get(split)
+            if not hasattr(users, "keys"):
+                raise UserError(
+                    f"{self._path}: expected a group {split!r}, found {', '.join(file) or 'nothing'}"
+                )
+            self._users = {user: users[user] for user in sorted(users) if hasattr(users[user], "keys")}
+            self._rows = [
+                (user, i)
+                for user, group in self._users.items()
+                if len(getattr(group.get(self._key), "shape", ())) >= 3
+                for i in range(group[self._key].shape[0])
+            ]
         if not self._rows:
-            raise UserError(f"{self._path}: expected images under /{split}/<user>/{key}, found none")
+            raise UserError(f"{self._path}: expected images under /{split}/<user>/{self._key}, found none")
 
     @property
     def names(self) -> list[str]:
@@ -158,9 +161,9 @@ class OpenEDSH5Set:
         user, i = self._rows[index]
         name = f"{user}/{self._key}/{i:05d}"
         group = self._users[user]
-        example = Example(name=name, image=read_gray(group[self._key], i, name), subject=user)
+        example = Example(name=name, image=read_gray(group, (self._key, i), name), subject=user)
         if self._key == "images_ss" and "labels_ss" in group:
-            example["mask"] = checked_ids(read_gray(group["labels_ss"], i, name)[..., 0], name)
+            example["mask"] = checked_ids(read_gray(group, ("labels_ss", i), name)[..., 0], name)
             _check_shape(example)
         return example
 
@@ -173,14 +176,16 @@ def _users(path: Path, part: str) -> dict[str, str]:
         entries: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON, found {' '.join(str(error).split())}") from None
-    users = {}
+    users: dict[str, str] = {}
     for entry in entries if isinstance(entries, list) else [None]:
         if not isinstance(entry, Mapping) or "id" not in entry:
             raise UserError(f"{path}: expected a list of objects with an 'id' and lists of images")
         for key in MAPPING_KEYS[part]:
             images = entry.get(key) or []
             if not isinstance(images, list):
-                raise UserError(f"{path}: {key} of {entry['id']}: expected a list, found {type(images).__name__}")
+                raise UserError(
+                    f"{path}: {key} of {entry['id']}: expected a list, found {type(images).__name__}"
+                )
             users.update((_stem(str(image)), str(entry["id"])) for image in images)
     return users
 

@@ -32,12 +32,13 @@ def to_person_source(
     memory_limit_bytes: int | None = None,
     fit: str = "stretch",
 ) -> Source:
-    """Samples as of :func:`eyegan_jax.data.pipeline.to_source`, each with ``references`` images of its person.
+    """Samples as of :func:`eyegan_jax.data.pipeline.to_source`, each with ``references`` images of its
+    person.
 
-    Adds ``references``, uint8 ``[k, H, W, C]``, and with ``reference_masks`` their masks, uint8 ``[k, H, W]``:
-    never the target itself, all different where the person has enough images, else repeated in turn.
-    People with one image only, and images without a subject, are left out with a warning; UserError where nobody
-    is left.
+    Adds ``references``, uint8 ``[k, H, W, C]``, and with ``reference_masks`` their masks, uint8 ``[k, H,
+    W]``: never the target itself, all different where the person has enough images, else repeated in turn.
+    People with one image only, and images without a subject, are left out with a warning; UserError where
+    nobody is left.
     """
     if references < 1:
         raise UserError(f"data.references: expected at least 1, found {references}")

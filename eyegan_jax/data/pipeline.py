@@ -36,11 +36,11 @@ def to_source(
     """Samples with the given fields at one size, drawn uniformly from the set for ever.
 
     fields: any of ``FIELDS``; ``image`` is always there. Of one sample: image uint8 ``[H, W, C]``, mask uint8
-        ``[H, W]``, gaze float32 ``[3]``, head float32 ``[2]``, landmarks float32 ``[N, 2]`` in the resized image,
-        subject int32 (place in :func:`people`).
-    backend: ``memory`` decodes everything once, keeps it on the device as uint8 and draws with replacement there;
-        ``stream`` decodes with tf.data while training runs, every example once per epoch, in an order that is a
-        function of ``seed`` alone; ``auto`` takes memory where the set fits.
+        ``[H, W]``, gaze float32 ``[3]``, head float32 ``[2]``, landmarks float32 ``[N, 2]`` in the resized
+        image, subject int32 (place in :func:`people`).
+    backend: ``memory`` decodes everything once, keeps it on the device as uint8 and draws with replacement
+        there; ``stream`` decodes with tf.data while training runs, every example once per epoch, in an order
+        that is a function of ``seed`` alone; ``auto`` takes memory where the set fits.
     memory_limit_bytes: what ``auto`` calls fitting; by default a quarter of the device's memory, or 2 GiB.
     fit: see :func:`eyegan_jax.data.geometry.resize`.
 
@@ -83,12 +83,12 @@ def sample_of(
     def take(example: Example) -> dict[str, np.ndarray]:
         if missing := [field for field in wanted if field not in example]:
             raise BadExample(example["name"], f"has no {' and no '.join(missing)}")
-        kept = Example(name=example["name"], image=in_channels(example["image"], channels))
-        kept.update({field: example[field] for field in wanted if field != "image"})  # type: ignore[typeddict-item]
-        kept = resize(kept, height, width, fit)
-        if "subject" in wanted:
-            kept["subject"] = np.int32(order[example["subject"]])  # type: ignore[typeddict-item]
-        return {field: np.asarray(kept[field]) for field in wanted}  # type: ignore[literal-required]
+        resized = resize(example | {"image": in_channels(example["image"], channels)}, height, width, fit)
+        sample: dict[str, np.ndarray] = {}
+        for field in wanted:
+            value = resized[field]  # type: ignore[literal-required]
+            sample[field] = np.asarray(order[value], np.int32) if field == "subject" else np.asarray(value)
+        return sample
 
     return take
 
@@ -106,7 +106,8 @@ def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def load(
     eyeset: EyeSet, take: Callable[[Example], dict[str, np.ndarray]]
 ) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Every usable sample stacked, ``[N, ...]`` per field, and the indices of the examples that they came from.
+    """Every usable sample stacked, ``[N, ...]`` per field, and the indices of the examples that they came
+    from.
 
     Warns in one line about those left out. Raises UserError where none is usable.
     """

@@ -50,8 +50,8 @@ def clahe(image, clip_limit: float = CLIP_LIMIT, tiles: int = TILES):
     bins = jnp.arange(256)[None]
     takes_one = (bins % stride == 0) & (bins // stride < rest)
     histogram = jnp.minimum(histogram, limit) + even + takes_one
-    scale = np.float32(255) / np.float32(area)
-    table = jnp.clip(jnp.round(jnp.cumsum(histogram, axis=1) * scale), 0, 255).reshape(tiles, tiles, 256)
+    # Whole numbers to the end: the same result on every device, jitted or not.
+    table = _rounded(255 * jnp.cumsum(histogram, axis=1), area).reshape(tiles, tiles, 256)
 
     top, bottom, down = _between_tiles(height, tile_height, tiles)
     left, right_tile, across = _between_tiles(width, tile_width, tiles)
@@ -59,18 +59,23 @@ def clahe(image, clip_limit: float = CLIP_LIMIT, tiles: int = TILES):
     def equalised(rows, columns):
         return table[rows[:, None], columns[None, :], image.astype(jnp.int32)]
 
-    upper = equalised(top, left) * (1 - across) + equalised(top, right_tile) * across
-    lower = equalised(bottom, left) * (1 - across) + equalised(bottom, right_tile) * across
-    return jnp.round(upper * (1 - down)[:, None] + lower * down[:, None]).astype(jnp.uint8)
+    upper = equalised(top, left) * (2 * tile_width - across) + equalised(top, right_tile) * across
+    lower = equalised(bottom, left) * (2 * tile_width - across) + equalised(bottom, right_tile) * across
+    mixed = upper * (2 * tile_height - down)[:, None] + lower * down[:, None]
+    return _rounded(mixed, 4 * area).astype(jnp.uint8)
+
+
+def _rounded(numerator, denominator: int):
+    """Non-negative integers divided and rounded to nearest."""
+    return (numerator + denominator // 2) // denominator
 
 
 def _between_tiles(size: int, tile: int, tiles: int):
-    """Indices of the two tiles around every pixel of one axis, and the weight of the second."""
-    position = np.arange(size, dtype=np.float32) * (np.float32(1) / np.float32(tile)) - np.float32(0.5)
-    first = np.floor(position)
-    lower = np.clip(first, 0, tiles - 1).astype(np.int32)
-    upper = np.clip(first + 1, 0, tiles - 1).astype(np.int32)
-    return lower, upper, position - first
+    """Indices of the two tiles around every pixel of an axis, and the weight of the second in units of 1 / (2 tile)."""
+    position = 2 * np.arange(size) - tile
+    first = position // (2 * tile)
+    lower, upper = np.clip(first, 0, tiles - 1), np.clip(first + 1, 0, tiles - 1)
+    return lower, upper, position - 2 * tile * first
 
 
 def equalise(image):

@@ -84,7 +84,8 @@ class ConcatSet:
 def subjects_of(eyeset: EyeSet) -> list[str | None]:
     """Each example's subject, None where it has none or is broken.
 
-    Readers that know the subjects without decoding offer them as ``subjects``; otherwise every example is read.
+    Readers that know the subjects without decoding offer them as ``subjects``; otherwise every example is
+    read.
     """
     known = getattr(eyeset, "subjects", None)
     if known is not None:
@@ -189,6 +190,6 @@ def check_set(eyeset: EyeSet) -> Reading:
     """Decodes everything and keeps of each example its fields' shapes; ``bad`` names what cannot be used."""
 
     def shapes(example: Example) -> dict[str, Any]:
-        return {key: np.shape(value) for key, value in example.items() if key != "name"}
+        return {key: getattr(value, "shape", ()) for key, value in example.items() if key != "name"}
 
     return read_all(eyeset, shapes, "checking")

@@ -1,16 +1,18 @@
 """Streaming from disk with tf.data: stateless order, exact resume, broken images replaced and counted.
 
-The global sample number ``(step * global_batch + position) * samples + index`` decides everything: its quotient by
-the set's size is the epoch, its remainder the place in that epoch's permutation, which is a function of
-(seed, epoch). So every process computes its own part of every batch, and to resume at a step is to start there.
-TensorFlow is imported only when a batch is asked for.
+The global sample number ``(step * global_batch + position) * samples + index`` decides everything: its
+quotient by the set's size is the epoch, its remainder the place in that epoch's permutation, which is a
+function of (seed, epoch). So every process computes its own part of every batch, and to resume at a step is
+to start there. TensorFlow is imported only when a batch is asked for.
 """
 
+import atexit
 import contextlib
 import functools
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -27,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def stream_source(eyeset: EyeSet, take: Callable[[Example], Arrays], seed: int) -> HostSource:
-    """Every example once per epoch, in an order given by ``seed``; ``take`` makes the sample of an example."""
+    """Every example once per epoch, in an order given by ``seed``; ``take`` makes an example's sample."""
     usable = Usable(eyeset, take)
     order = epoch_order(len(eyeset), seed)
     return host_source(lambda number: usable(order(number)), usable.like, len(eyeset))
@@ -54,8 +56,8 @@ def epoch_order(size: int, seed: int) -> Callable[[int], int]:
 class Usable:
     """Samples by index, where an unusable example is replaced by the next usable one of the set.
 
-    The rule depends on the set alone, so that a resumed run sees the same replacements. ``like`` is a sample that
-    shows all shapes. Raises UserError where no example is usable.
+    The rule depends on the set alone, so that a resumed run sees the same replacements. ``like`` is a sample
+    that shows all shapes. Raises UserError where no example is usable.
     """
 
     def __init__(self, eyeset: EyeSet, take: Callable[[Example], Arrays]):
@@ -69,7 +71,7 @@ class Usable:
         return self.from_index(index)[1]
 
     def from_index(self, start: int) -> tuple[int, Arrays]:
-        """The first usable example from ``start`` on (the first follows the last), its index and its sample."""
+        """Index and sample of the first usable example from ``start`` on; the first follows the last."""
         for offset in range(len(self._eyeset)):
             index = (start + offset) % len(self._eyeset)
             if (sample := self.get(index)) is not None:
@@ -113,10 +115,12 @@ def host_source(produce: Callable[[int], Arrays], like: Mapping[str, np.ndarray]
 
     def batches(start_step: int, positions: range, global_batch: int, samples: int) -> Iterator[Arrays]:
         tf = import_tensorflow()
-        tensorflow_error = tf.errors.OpError  # Looked up now: at interpreter exit the module may be gone.
         failures: list[Exception] = []
+        stopping = threading.Event()
 
         def made(number: np.int64) -> list[np.ndarray]:
+            if stopping.is_set():
+                return list(like.values())
             try:
                 sample = produce(int(number))
             except Exception as failure:  # TensorFlow would turn it into text; it is raised again below.
@@ -125,40 +129,84 @@ def host_source(produce: Callable[[int], Arrays], like: Mapping[str, np.ndarray]
             return [sample[name] for name in like]
 
         def sample_tensors(number: Any) -> dict[str, Any]:
-            arrays = tf.numpy_function(
-                made, [number], [value.dtype for value in like.values()], stateful=False
-            )
+            types = [value.dtype for value in like.values()]
+            arrays = tf.numpy_function(made, [number], types, stateful=False)
             for array, value in zip(arrays, like.values(), strict=True):
                 array.set_shape(value.shape)
             return dict(zip(like, arrays, strict=True))
 
+        def going_on(step: Any) -> Any:
+            return tf.ensure_shape(tf.numpy_function(lambda _: not stopping.is_set(), [step], tf.bool), ())
+
         here = np.array([p * samples + i for p in positions for i in range(samples)], np.int64)
         dataset = (
             tf.data.Dataset.counter(start_step)
+            .take_while(going_on)
             .map(lambda step: step * (global_batch * samples) + here)
             .unbatch()
             .map(sample_tensors, num_parallel_calls=os.cpu_count(), deterministic=True)
             .batch(len(here), drop_remainder=True)
             .prefetch(2)
         )
-        try:
-            for batch in dataset.as_numpy_iterator():
-                yield {
-                    name: array.reshape(len(positions), samples, *array.shape[1:])
-                    for name, array in batch.items()
-                }
-        except tensorflow_error:
-            if failures:
-                raise failures[0] from None
-            raise
+
+        def iterate() -> Iterator[Arrays]:
+            iterator = dataset.as_numpy_iterator()
+            failed = tf.errors.OpError
+            try:
+                for batch in iterator:
+                    yield {
+                        name: array.reshape(len(positions), samples, *array.shape[1:])
+                        for name, array in batch.items()
+                    }
+            except failed:
+                if failures:
+                    raise failures[0] from None
+                raise
+            finally:
+                # TensorFlow destroys an iterator while it holds the interpreter's lock and waits for calls
+                # that need this lock: a deadlock, unless nothing is left to call.
+                stopping.set()
+                _drain(iterator, failed)
+
+        generator = iterate()
+        _live.add(generator)
+        _close_at_exit()
+        return generator
 
     return HostSource(batches, size)
 
 
+_live: weakref.WeakSet[Iterator[Arrays]] = weakref.WeakSet()
+
+
+@functools.cache
+def _close_at_exit() -> None:
+    """Registers, once, the orderly end of all streams; later, threads can no longer finish their calls."""
+
+    def close() -> None:
+        for generator in list(_live):
+            # One that runs in another thread just now cannot be closed, and is not destroyed either.
+            with contextlib.suppress(ValueError):
+                generator.close()  # type: ignore[attr-defined]
+
+    atexit.register(close)
+
+
+def _drain(iterator: Iterator[Any], failed: type[Exception]) -> None:
+    """Takes what is under way until nothing is left."""
+    while True:
+        try:
+            next(iterator)
+        except StopIteration:
+            return
+        except failed:
+            continue
+
+
 def import_tensorflow() -> Any:
     """TensorFlow, kept off the accelerators. Raises UserError naming what to install where it is missing."""
-    # Before the import, or it fills the terminal with start-up messages (oneDNN announces itself at any level;
-    # no arithmetic is done here that it could speed up).
+    # Before the import, or it fills the terminal with start-up messages (oneDNN announces itself at any
+    # level; # no arithmetic is done here that it could speed up).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,9 @@ from ml_collections.config_dict import placeholder
 from tqdm import tqdm
 
 from eyegan_jax.data.catalog import open_set
-from eyegan_jax.data.pipeline import draw_uniform, to_source
+from eyegan_jax.data.neighbours import simulated_people, to_neighbour_source
+from eyegan_jax.data.people import to_person_source
+from eyegan_jax.data.pipeline import draw_uniform, load, sample_of, to_source
 from eyegan_jax.data.sources import DeviceSource, Source, draw_batch
 from eyegan_jax.errors import UserError
 
@@ -32,6 +35,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "first_person": 0,  # the first of them, so that other people can be held out
             "references": placeholder(int),  # further images of the same person in each sample
             "seed": 0,  # of the people
+            "images_per_person": 64,  # rendered of each of ``people`` where neighbours are asked for
             "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
             # Of data sets in files.
             "dir": placeholder(str),
@@ -41,6 +45,9 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "split": placeholder(str),
             "fit": "stretch",  # how an image of another shape is brought to image_shape
             "weight": 1.0,  # share in a mixture
+            # Retrieval, of any kind with several images per person: further images of the same person by their masks.
+            "neighbours": placeholder(str),  # nearest, or uniform over the 200 nearest: how ``references`` are chosen
+            "neighbour_pool": placeholder(int),  # of so many images per person, drawn anew for each sample; all if not set
         }
     )
     config.parts = ml_collections.ConfigDict()
@@ -59,6 +66,8 @@ def build_streams(config: ml_collections.ConfigDict, names: Collection[str]) -> 
 
 def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> Source:
     """The source of one stream; ``name`` is for error messages."""
+    if stream.neighbours is not None:
+        return _neighbours(config, stream, name)
     if stream.kind == SIMULATOR:
         return _simulated(config, stream, name)
     if stream.kind == MIXTURE:
@@ -68,7 +77,8 @@ def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.Confi
     options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
     try:
         eyeset = open_set({"kind": stream.kind, "dir": stream.dir, **options})
-        return to_source(
+        make = partial(to_person_source, references=stream.references) if stream.references else to_source
+        return make(
             eyeset,
             height=height,
             width=width,
@@ -102,6 +112,43 @@ def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigD
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
     samples = collect(source, stream.pool, key, config.data.fields[name], f"rendering {name}")
     return DeviceSource(draw_uniform, samples, stream.pool)
+
+
+def _neighbours(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
+    """Images with those of the same person whose masks are nearest, all held on the device."""
+    arrays = people_arrays(config, stream, name)
+    try:
+        return to_neighbour_source(
+            arrays, references=stream.references or 1, pool=stream.neighbour_pool, choice=stream.neighbours
+        )
+    except UserError as error:
+        raise UserError(f"config.data.{name}: {error}") from None
+
+
+def people_arrays(
+    config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str
+) -> dict[str, np.ndarray]:
+    """All pictures of a stream's people: uint8 ``image [N, H, W, C]`` and ``mask [N, H, W]``, int32 ``subject [N]``."""
+    height, width, channels = config.image_shape
+    try:
+        if stream.kind == SIMULATOR:
+            from eyegan_jax import simulator
+
+            return simulated_people(
+                stream.domain,
+                dataclasses.replace(simulator.find_view(stream.view), height=height, width=width, channels=channels),
+                people=stream.people or 1,
+                images=stream.images_per_person,
+                seed=stream.seed,
+                first_person=stream.first_person,
+                title=f"rendering {name}",
+            )
+        options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
+        eyeset = open_set({"kind": stream.kind, "dir": stream.dir, **options})
+        take = sample_of(eyeset, height, width, channels, ("image", "mask", "subject"), stream.fit)
+        return load(eyeset, take)[0]
+    except UserError as error:
+        raise UserError(f"config.data.{name}: {error}") from None
 
 
 def collect(

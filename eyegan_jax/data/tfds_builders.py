@@ -1,9 +1,12 @@
-"""TensorFlow Datasets builders: any of our sets, prepared once into sharded files that read fast and in any order.
+"""TensorFlow Datasets builders: any of our sets, prepared once into sharded files that read fast and in any
+order.
 
-    prepare("mpiigaze", "~/MPIIGaze", "~/tensorflow_datasets")          # or eyegan_jax.data.tfds_builders.MPIIGaze
+    prepare("mpiigaze", "~/MPIIGaze", "~/tensorflow_datasets")          # or
+    eyegan_jax.data.tfds_builders.MPIIGaze
     open_set({"kind": "tfds", "dir": "~/tensorflow_datasets/eyegan_mpiigaze/default/1.0.0"})
 
-Importing this module imports tensorflow_datasets; nothing else in the package does. Preparing needs TensorFlow.
+Importing this module imports tensorflow_datasets; nothing else in the package does. Preparing needs
+TensorFlow.
 """
 
 import dataclasses
@@ -40,12 +43,14 @@ class EyesConfig(tfds.core.BuilderConfig):
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """What all builders share; each says its kind, fields, channels and splits."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar = [EyesConfig(name="default", description="The fields that the data set offers.")]
+    BUILDER_CONFIGS: ClassVar = [
+        EyesConfig(name="default", description="The fields that the data set offers.")
+    ]
 
     kind: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
@@ -63,7 +68,7 @@ class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     **{field: _feature(field) for field in self._fields},
                 }
             ),
-            description=f"{(self.__doc__ or '').splitlines()[0]} Gaze is a unit vector: x right, y down, z away.",
+            description=f"{(self.__doc__ or '').splitlines()[0]} Gaze: unit vector, x right, y down, z away.",
         )
 
     @property
@@ -78,7 +83,9 @@ class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         source, generators = Path(dl_manager.manual_dir), {}
         for split, options in self.splits.items():
             try:
-                eyeset = open_set({"kind": self.kind, "dir": source, **options, **self.builder_config.options})
+                eyeset = open_set(
+                    {"kind": self.kind, "dir": source, **options, **self.builder_config.options}
+                )
             except UserError:
                 if len(self.splits) == 1:
                     raise
@@ -124,7 +131,9 @@ class UnityEyes(EyesBuilder):
 
     name = "eyegan_unityeyes"
     kind, fields, channels = "unityeyes", ("gaze", "landmarks"), 3
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Put the folder with imgs/N.jpg and imgs/N.json of UnityEyes into manual_dir."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put the folder with imgs/N.jpg and imgs/N.json of UnityEyes into manual_dir."
+    )
 
 
 class MPIIGaze(EyesBuilder):
@@ -132,7 +141,9 @@ class MPIIGaze(EyesBuilder):
 
     name = "eyegan_mpiigaze"
     kind, fields = "mpiigaze", ("gaze", "head", "subject")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Unpack MPIIGaze.tar.gz and give its folder (with Data/Normalized) as manual_dir."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Unpack MPIIGaze.tar.gz and give its folder (with Data/Normalized) as manual_dir."
+    )
 
 
 class Kaggle(EyesBuilder):
@@ -140,7 +151,9 @@ class Kaggle(EyesBuilder):
 
     name = "eyegan_kaggle"
     kind, fields = "kaggle", ("gaze",)
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Download 4quant/eye-gaze from Kaggle; manual_dir has gaze.h5 and real_gaze.h5."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Download 4quant/eye-gaze from Kaggle; manual_dir has gaze.h5 and real_gaze.h5."
+    )
 
 
 class KaggleReal(EyesBuilder):
@@ -167,7 +180,7 @@ class OpenEDS(EyesBuilder):
     kind, fields = "openeds", ("mask", "subject")
     splits: ClassVar = {split: {"split": split} for split in ("train", "validation", "test")}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "OpenEDS is given on request; manual_dir has Semantic_Segmentation_Dataset/ and the userID mapping files."
+        "Given on request; manual_dir has Semantic_Segmentation_Dataset/ and the userID mapping files."
     )
 
 
@@ -179,9 +192,17 @@ class Meye(EyesBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir has index.csv, images/ and pupil_masks/ of MEYE."
 
 
+class Simulated(EyesBuilder):
+    """What eyegan simulate wrote: eyes with masks, gaze, landmarks and subject."""
+
+    name = "eyegan_simulated"
+    kind, fields = "simulated", ("mask", "gaze", "landmarks", "subject")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir is the folder that eyegan simulate wrote."
+
+
 BUILDERS = {
     builder.name.removeprefix("eyegan_"): builder
-    for builder in (UnityEyes, MPIIGaze, Kaggle, KaggleReal, Folder, OpenEDS, Meye)
+    for builder in (UnityEyes, MPIIGaze, Kaggle, KaggleReal, Folder, OpenEDS, Meye, Simulated)
 }
 
 

@@ -1,10 +1,11 @@
 """UnityEyes and UnityEyes2 renders with their JSON, and the sets that ``eyegan simulate`` writes.
 
-Axes: ``look_vec`` and UnityEyes2's flat ``gaze_vec`` have y up, so ``g = (x, -y, z)``; UnityEyes2's per-camera
-``gaze_vector`` is in camera coordinates with y down, as ours. All 2D landmarks count y from the bottom row up:
-``y_image = H - y``.
+Axes: ``look_vec`` and UnityEyes2's flat ``gaze_vec`` have y up, so ``g = (x, -y, z)``; its per-camera
+``gaze_vector`` is in camera coordinates with y down, as ours. All 2D landmarks count y from the bottom row
+up: ``y_image = H - y``.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ WINDOW = (84, 140)
 
 
 class UnityEyesSet:
-    """Renders below ``folder`` (``imgs/N.jpg`` + ``imgs/N.json``, or UnityEyes2's ``N_camera.jpg`` + ``N.json``).
+    """Renders below ``folder`` (``imgs/N.jpg`` + ``imgs/N.json``, or UnityEyes2's ``N_camera.jpg`` +
+    ``N.json``).
 
     A folder without JSON but with a ``labels.csv`` of look vectors is read as a plain folder.
 
@@ -43,11 +45,9 @@ class UnityEyesSet:
     equalize: gray and histogram-equalised, as MPIIGaze's normalised images are.
     max_head_degrees: leaves out renders whose head is turned further in pitch or yaw (GazeML: 20).
 
-    Examples have gaze (unit vector), landmarks (where the JSON has them) and no subject: UnityEyes draws a new
-    person for every render. Raises UserError for a missing or empty folder. Indexing raises BadExample.
+    Examples have gaze (unit vector), landmarks (where the JSON has them) and no subject: UnityEyes draws a
+    new person for every render. Raises UserError for a missing or empty folder. Indexing raises BadExample.
     """
-
-    subject_key: str | None = None
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class UnityEyesSet:
         if crop not in CROPS:
             raise UserError(f"data.crop: expected one of {', '.join(CROPS)}, found {crop!r}")
         self.folder = existing_folder(folder)
-        self._size = tuple(size)
+        self._size = (int(size[0]), int(size[1]))
         self._equalize, self._max_head = equalize, max_head_degrees
         self._table: FolderSet | None = None
         self._entries = _renders(self.folder)
@@ -105,7 +105,9 @@ class UnityEyesSet:
             return example
         middle = _box_centre(example["landmarks"][MARGIN])
         if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
-            raise BadExample(name, f"the eye's landmarks lie outside the {width}x{height} image, around {middle}")
+            raise BadExample(
+                name, f"the eye's landmarks lie outside the {width}x{height} image, around {middle}"
+            )
         return crop_resize(example, crop_box(self._crop, example["landmarks"], self._size, name), *self._size)
 
     def _refuse_turned_head(self, labels: Mapping[str, Any], name: str) -> None:
@@ -121,7 +123,9 @@ class UnityEyesSet:
         """What ``auto`` means here: decided once, so that one broken JSON does not slip in uncropped."""
         if self._table is not None:
             if crop not in ("auto", "none"):
-                raise UserError(f"{self.folder}: data.crop {crop!r} needs landmarks in .json files, found none")
+                raise UserError(
+                    f"{self.folder}: data.crop {crop!r} needs landmarks in .json files, found none"
+                )
             return "none"
         if crop != "auto":
             return crop
@@ -136,7 +140,8 @@ class UnityEyesSet:
 
 
 class SimulatedSet:
-    """What ``eyegan simulate`` wrote: ``images/N.png``, ``masks/N.png`` and ``labels/N.json`` below ``folder``.
+    """What ``eyegan simulate`` wrote: ``images/N.png``, ``masks/N.png`` and ``labels/N.json`` below
+    ``folder``.
 
     Examples have image, mask, gaze, landmarks and subject. Raises UserError for a missing or empty folder.
     Indexing raises BadExample.
@@ -152,15 +157,19 @@ class SimulatedSet:
     def names(self) -> list[str]:
         return self._names
 
+    @functools.cached_property
+    def subjects(self) -> list[str | None]:
+        return [self._subject(name) for name in self._names]
+
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Example:
         name = self._names[index]
-        relative = Path(name).relative_to("images")
         example = Example(name=name, image=decode_image(self.folder / name, name))
-        labels = read_json(self.folder / "labels" / relative.with_suffix(".json"), name)
-        example["mask"] = decode_mask(self.folder / "masks" / relative.with_suffix(".png"), name)
+        labels = self._labels(name)
+        mask = (self.folder / "masks" / Path(name).relative_to("images")).with_suffix(".png")
+        example["mask"] = decode_mask(mask, name)
         if example["mask"].shape != example["image"].shape[:2]:
             raise BadExample(name, f"mask is {example['mask'].shape}, its image {example['image'].shape[:2]}")
         example["gaze"] = read_gaze(labels, labels, name)
@@ -168,9 +177,19 @@ class SimulatedSet:
         example["subject"] = str(lookup(labels, "subject", name, "JSON"))
         return example
 
+    def _labels(self, name: str) -> dict[str, Any]:
+        relative = Path(name).relative_to("images")
+        return read_json((self.folder / "labels" / relative).with_suffix(".json"), name)
+
+    def _subject(self, name: str) -> str | None:
+        try:
+            return str(lookup(self._labels(name), "subject", name, "JSON"))
+        except BadExample:
+            return None
+
 
 def camera_labels(root: Mapping[str, Any], camera: str, name: str) -> Mapping[str, Any]:
-    """The part of a JSON that describes the view of ``camera`` (the name after ``N_``, or "" for ``N.jpg``)."""
+    """The part of a JSON about the view of ``camera`` (the name after ``N_``, or "" for ``N.jpg``)."""
     cameras = root.get("cameras")
     if cameras is None and not camera:
         return root
@@ -213,10 +232,10 @@ def read_landmarks(labels: Mapping[str, Any], height: int, name: str) -> np.ndar
 def crop_box(crop: str, landmarks: np.ndarray, size: tuple[int, int], name: str) -> Box:
     """The window of ``crop`` (``gazeml`` or ``window``) around the eye that ``landmarks [55, 2]`` outline.
 
-    GazeML: width 1.5 |mean caruncle x - outer corner x|, height to match ``size``, centred on the box around the
-    lid margin. The window may reach beyond the image.
+    GazeML: width 1.5 |mean caruncle x - outer corner x|, height to match ``size``, centred on the box around
+    the lid margin. The window may reach beyond the image.
     """
-    height, width = WINDOW
+    height, width = map(float, WINDOW)
     if crop == "gazeml":
         inner, outer = landmarks[CARUNCLE, 0].mean(), landmarks[MARGIN][OUTER_CORNER, 0]
         width = 1.5 * abs(float(inner - outer))
@@ -234,7 +253,7 @@ def _box_centre(points: np.ndarray) -> tuple[float, float]:
 
 
 def _renders(folder: Path) -> list[tuple[str, str | None, str]]:
-    """(name, JSON file, camera) of every render, and of every JSON without one; paths relative to ``folder``."""
+    """(name, JSON file, camera) of every render and every JSON without one; paths relative to ``folder``."""
     jsons = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json")}
     entries, used = [], set()
     for name in image_names(folder, folder):

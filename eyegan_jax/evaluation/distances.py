@@ -28,12 +28,12 @@ def unbiased_mmd(x, y) -> float:
 def kid(x, y, subsets: int = 100, subset_size: int = 500, seed: int = 0) -> dict[str, float | int]:
     """Kernel Inception Distance on any features ``[N, d]``, ``[M, d]``: mean and spread over random subsets.
 
-    Each subset draws ``subset_size`` rows of either set without replacement (fewer where a set is smaller).
-    ``std`` is over subsets, which overlap: it shows stability and is no confidence interval.
+    Each subset draws ``subset_size`` rows of either set without replacement, at most half of a set, so that
+    subsets differ. ``std`` is over subsets, which overlap: it shows stability and is no confidence interval.
     """
-    size = min(subset_size, len(x), len(y))
+    size = min(subset_size, len(x) // 2, len(y) // 2)
     if size < 2:
-        raise ValueError(f"KID needs at least 2 images in each set, found {len(x)} and {len(y)}")
+        raise ValueError(f"KID needs at least 4 images in each set, found {len(x)} and {len(y)}")
     rng = np.random.default_rng(seed)
     # Three products once, then look-ups: hundreds of small products stall a busy machine's BLAS threads.
     x, y = (rng.permutation(np.asarray(z, np.float64))[:MOST_ROWS] for z in (x, y))

@@ -1,13 +1,14 @@
 """The sceptic's alternatives to a learned refiner: cheap ways to bring simulated eyes near real ones.
 
-Each is a pure function of image arrays; none looks at a label, and none moves a pixel, so labels stay true
-(:func:`strong_augmentation_with_masks` moves image and mask together). They run on any size and channel count:
-35x55 gray as well as 128x128 infrared.
+Each is a pure function of image arrays; none looks at a label, and none moves a pixel, so labels stay true.
+They run on any size: 35x55 gray as well as 128x128 infrared. Changes that move an image together with its
+mask are in :mod:`eyegan_jax.data.augmentation`.
 """
 
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from eyegan_jax.data.augmentation import WIDE, augment
@@ -19,7 +20,7 @@ PHOTOMETRIC = dataclasses.replace(WIDE, mirror_chance=0.0, move_chance=0.0, blur
 def match_histogram(image, reference) -> np.ndarray:
     """uint8 ``[H, W, C]`` with its gray levels mapped so that its histogram becomes the reference's.
 
-    v -> F_ref^(-1)(F(v)) with F the cumulative distribution of a channel, F_ref^(-1) linear between the levels
+    v -> F_ref^(-1)(F(v)) with F the cumulative distribution of a channel, F_ref^(-1) linear between levels
     that occur in the reference (Gonzalez and Woods, ch. 3; as scikit-image's ``match_histograms``).
     """
     image, reference = np.asarray(image), np.asarray(reference)
@@ -65,19 +66,15 @@ def fourier_adaptation(images, real, beta: float = 0.05, seed: int = 0) -> np.nd
     parts = []
     for start in range(0, len(images), 512):  # bounds the complex128 spectra
         chosen = slice(start, start + 512)
-        swapped = swap_amplitude(images[chosen].astype(np.float64), real[partners[chosen]].astype(np.float64), beta)
+        swapped = swap_amplitude(
+            images[chosen].astype(np.float64), real[partners[chosen]].astype(np.float64), beta
+        )
         parts.append(np.round(np.clip(swapped, 0, 255)).astype(np.uint8))
     return np.concatenate(parts)
 
 
 def strong_augmentation(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Photometric changes of float gray batches ``[B, H, W, 1]`` in [-1, 1], for use inside a training step."""
+    """Photometric changes of float gray batches ``[B, H, W, 1]`` in [-1, 1], inside a training step."""
     keys = jax.random.split(key, len(images))
-    nothing = jax.numpy.zeros(images.shape[:3], jax.numpy.int32)
+    nothing = jnp.zeros(images.shape[:3], jnp.int32)
     return jax.vmap(lambda k, image, mask: augment(k, image, mask, PHOTOMETRIC)[0])(keys, images, nothing)
-
-
-def strong_augmentation_with_masks(key: jax.Array, images: jax.Array, masks: jax.Array):
-    """Photometric and geometric changes of images ``[B, H, W, 1]`` together with their masks ``[B, H, W]``."""
-    keys = jax.random.split(key, len(images))
-    return jax.vmap(lambda k, image, mask: augment(k, image, mask, WIDE))(keys, images, masks)

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eyegan_jax.evaluation.batches import in_batches
+
 NAME = "gabor-98"
 WAVELENGTH = 3.0
 SCALES = 3
@@ -50,6 +52,11 @@ def _convolve(images, kernel):
     )
 
 
+def _scaled_log(amplitude):
+    """Amplitudes of 1/255 to 1 end up between -1.3 and 1.2, like the mean: no feature drowns the others."""
+    return 0.5 * jnp.log((amplitude + FLOOR) / 0.1)
+
+
 def _halve(image):
     height, width = (side // 2 * 2 for side in image.shape[1:3])
     image = image[:, :height, :width]
@@ -68,13 +75,13 @@ def _maps(gray):
     energies, level = [], gray
     for _ in range(SCALES):
         even, odd = jnp.split(_convolve(level, gabor_bank()), 2, axis=-1)
-        energies.append(jnp.log(jnp.hypot(even, odd) + FLOOR))
+        energies.append(_scaled_log(jnp.hypot(even, odd)))
         level = _halve(level)
     box = jnp.full((5, 5, 1, 1), 1 / 25, jnp.float32)
     mean = _convolve(gray, box)
     # Two passes: the difference of large second moments would lose float32's digits in flat regions.
     variance = _convolve((gray - mean) ** 2, box)
-    return [*energies, mean, jnp.log(jnp.sqrt(variance) + FLOOR)]
+    return [*energies, mean, _scaled_log(jnp.sqrt(variance))]
 
 
 @jax.jit
@@ -88,15 +95,9 @@ def _features(images):
 def features(images, batch: int = 256) -> np.ndarray:
     """Features ``[N, 98]`` (float64) of uint8 images ``[N, H, W, C]``, C = 1 or 3; colour is read as gray.
 
-    H and W are at least 24. The last partial batch counts like any other.
+    H and W are at least 24.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or min(images.shape[1:3]) < 24:
         raise ValueError(f"features need uint8 [N, H >= 24, W >= 24, C], found {images.dtype} {images.shape}")
-    rows = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        # One compiled shape: the last batch is filled up and the filling dropped.
-        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-        rows.append(np.asarray(_features(filled), np.float64)[: len(part)])
-    return np.concatenate(rows)
+    return in_batches(_features, images, batch).astype(np.float64)

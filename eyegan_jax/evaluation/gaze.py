@@ -1,8 +1,8 @@
 """Does refinement help? Gaze estimators trained on one set of eyes and tested on another.
 
-The measure of the SimGAN paper's Tables 2 and 3: train on raw, refined and real images with equal budgets, test
-on real ones, report the mean angular error and the percent of images within 7 degrees, with the spread over
-seeds. Networks are trained by :func:`train`, whole ensembles of seeds by :func:`train_ensemble`.
+The measure of the SimGAN paper's Tables 2 and 3: train on raw, refined and real images with equal budgets,
+test on real ones, report the mean angular error and the percent of images within 7 degrees, with the spread
+over seeds. Networks are trained by :func:`train`, whole ensembles of seeds by :func:`train_ensemble`.
 """
 
 import functools
@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from eyegan_jax.evaluation import metrics
+from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.images import to_float
 from eyegan_jax.networks.gaze_estimator import GazeEstimator
 from eyegan_jax.networks.small_resnet import SmallResNet
@@ -142,20 +143,14 @@ def _apply(network, params, images):
 
 def predict(network: nn.Module, params: Any, images, batch: int = 256) -> np.ndarray:
     """Gaze vectors ``[N, 3]`` (not normalised) of uint8 images ``[N, H, W, C]``."""
-    images = np.asarray(images)
-    rows = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-        rows.append(np.asarray(_apply(network, params, filled))[: len(part)])
-    return np.concatenate(rows)
+    return in_batches(lambda part: _apply(network, params, part), np.asarray(images), batch)
 
 
 # The paper's classical baselines
 
 
 def pixel_features(images, size: tuple[int, int] = (12, 20)) -> np.ndarray:
-    """Images ``[N, H, W, C]`` to ``[N, 240]``: gray, area-averaged to ``size``, zero mean and unit deviation."""
+    """Images ``[N, H, W, C]`` to ``[N, 240]``: gray, averaged to ``size``, zero mean and unit deviation."""
     images = jnp.asarray(images, jnp.float32).mean(axis=-1)
     small = np.asarray(jax.image.resize(images, (len(images), *size), "linear")).reshape(len(images), -1)
     small = small - small.mean(axis=1, keepdims=True)
@@ -204,8 +199,8 @@ def summary(errors_of_seeds: Sequence[np.ndarray]) -> dict[str, Any]:
 def gap_closed(raw: Sequence[float], arm: Sequence[float], real: Sequence[float]) -> dict[str, Any] | None:
     """How much of the way from raw to real an arm goes: (raw - arm) / (raw - real), 1 = as good as real.
 
-    Values per seed. The denominator is of the means, so the mean of the result is the quotient of the means and
-    its spread that of the arm's numerator. Signs work for errors and for Dice. None where there is no gap.
+    Values per seed. The denominator is of the means, so the mean of the result is the quotient of the means
+    and its spread that of the numerator. Signs work for errors and for Dice. None where there is no gap.
     """
     gap = np.mean(raw) - np.mean(real)
     if abs(gap) < 1e-9:
@@ -223,13 +218,13 @@ def gaze_benchmark(
 ) -> dict[str, Any]:
     """Train every estimator on every set with every seed, test all on ``test_set``.
 
-    train_sets: ``raw``, ``refined``, ``real`` and any further arms; an :class:`Eyes`, or one per seed where the
-        images themselves depend on the seed (a refiner trained anew for each).
+    train_sets: ``raw``, ``refined``, ``real`` and any further arms; an :class:`Eyes`, or one per seed where
+        the images themselves depend on the seed (a refiner trained anew for each).
     estimators: names of :data:`NETWORKS` and :data:`CLASSICAL`.
     how: the budget; a mapping gives single arms their own (an augmentation), ``""`` the others'.
 
     Returns ``{"mean_gaze": error of always answering the test set's mean gaze, "estimators": {name: {set:
-    summary + "n_train", "seconds"}}, "gap_closed": {name: {set: ...}}}``, the latter where raw and real exist.
+    summary + "n_train", "seconds"}}, "gap_closed": {name: {set: ...}}}``, the latter with raw and real.
     """
     budgets = how if isinstance(how, Mapping) else {"": how}
     centre = np.broadcast_to(test_set.gaze.mean(0), test_set.gaze.shape)

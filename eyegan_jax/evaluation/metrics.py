@@ -6,6 +6,7 @@ levels 0..255 unless a docstring says otherwise. Distances between image sets ar
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import ndimage, stats
@@ -158,7 +159,7 @@ def iou_per_class(matrix) -> np.ndarray:
     return np.divide(intersection, union, out=np.full(len(matrix), np.nan), where=union > 0)
 
 
-def mean_iou(predicted, true, classes: int = 4) -> dict[str, float | list[float | None]]:
+def mean_iou(predicted, true, classes: int = 4) -> dict[str, Any]:
     """mIoU of masks ``[N, H, W]`` in both readings in use, which differ.
 
     ``miou``: unweighted mean over the classes present of the IoU on the flattened predictions of the whole
@@ -197,6 +198,25 @@ def mask_centres(masks) -> np.ndarray:
     return np.divide(moments, area[:, None], out=np.full_like(moments, np.nan), where=area[:, None] > 0)
 
 
+def pupil_scores(predicted, true, least_pixels: int = 20) -> dict[str, dict[str, float | int | None]]:
+    """What an eye tracker needs from pupil masks ``[N, H, W]`` (boolean), open and closed eyes together.
+
+    dice: over all images, an empty mask of a closed eye counting 1. centre_error: distance of centroids in
+    pixels where both masks have a pupil. missed: percent of open eyes without a found pupil; blink_false:
+    percent of closed eyes with one. A found pupil has at least ``least_pixels``.
+    """
+    predicted, true = np.asarray(predicted, bool), np.asarray(true, bool)
+    found, open_eye = predicted.sum(axis=(1, 2)) >= least_pixels, true.any(axis=(1, 2))
+    predicted = predicted & found[:, None, None]
+    distance = np.linalg.norm(mask_centres(predicted) - mask_centres(true), axis=-1)
+    return {
+        "dice": Mean(dice(predicted, true)).result(),
+        "centre_error": Mean(distance[found & open_eye]).result(),
+        "missed": Mean(100.0 * ~found[open_eye]).result(),
+        "blink_false": Mean(100.0 * found[~open_eye]).result(),
+    }
+
+
 # Judgements
 
 
@@ -225,18 +245,20 @@ def discriminator_accuracy(refined_logits, real_logits) -> dict[str, float]:
     }
 
 
-def binomial_test(correct: int, trials: int) -> dict[str, float | int]:
-    """Exact one-sided test that judgements are better than guessing, with the 95 % Clopper-Pearson interval.
+def binomial_test(correct: int, trials: int, alternative: str = "greater") -> dict[str, float | int]:
+    """Exact test of ``correct`` out of ``trials`` against guessing, with the 95 % Clopper-Pearson interval.
 
-    p = P(X >= correct), X ~ Binomial(trials, 1/2). The paper's 517 of 1000 correct gives p = 0.148.
+    alternative: ``"greater"``, p = P(X >= correct) with X ~ Binomial(trials, 1/2), the question whether
+    judgements are better than chance (the paper's 517 of 1000 gives p = 0.148); ``"two-sided"`` for a
+    preference between two equals. ``percent``, ``low`` and ``high`` are percents.
     """
-    test = stats.binomtest(correct, trials, 0.5, alternative="greater")
+    p_value = stats.binomtest(correct, trials, 0.5, alternative=alternative).pvalue
     low, high = stats.binomtest(correct, trials, 0.5).proportion_ci(0.95, "exact")
     return {
         "correct": correct,
         "n": trials,
         "percent": 100.0 * correct / trials,
-        "p_value": float(test.pvalue),
+        "p_value": float(p_value),
         "low": 100.0 * float(low),
         "high": 100.0 * float(high),
     }

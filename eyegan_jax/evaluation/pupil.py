@@ -1,8 +1,9 @@
 """Where the pupil is: a detector that learns nothing, so that it can judge networks that do.
 
-In gray eye crops pupil and iris are the largest round dark thing. The detector takes the disc whose inside
-is darkest against its surrounding ring over all positions and radii (a centre-surround form of Daugman's 1993
-integro-differential operator), then walks to the centroid of the darkness in that disc, which is sub-pixel.
+In gray eye crops pupil and iris are the largest round dark thing near the middle. The detector takes the disc
+whose inside is darkest against its surrounding ring over all positions and radii (a centre-surround form of
+Daugman's 1993 integro-differential operator), then walks to the centroid of the darkness in that disc, to a
+fraction of a pixel. Darkness is the logarithm of a pixel's rank within its own image.
 """
 
 import functools
@@ -10,6 +11,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from eyegan_jax.evaluation.batches import in_batches
 
 VISIBLE = (0.05, 0.07, 0.09, 0.115, 0.145, 0.18)
 """Disc radii tried, as fractions of the image width: dark irises, with or without a brighter rim."""
@@ -30,11 +33,27 @@ def _kernels(height, width, reach, image_width, fractions):
     radii = [max(1.5, r * image_width) for r in fractions]
     discs = [_disc(r, height, width) for r in radii]
     rings = [_disc(min(1.5 * r + 1, reach), height, width) - d for r, d in zip(radii, discs, strict=True)]
-    return tuple(np.fft.rfft2(np.stack(k)).astype(np.complex64) for k in (discs, rings)), np.float32(radii)
+    return tuple(np.fft.rfft2(np.stack(k)).astype(np.complex64) for k in (discs, rings)), np.asarray(
+        radii, np.float32
+    )
+
+
+def log_ranks(gray) -> np.ndarray:
+    """uint8 ``[N, H, W]`` to float32 log(rank + 0.03), rank in (0, 1) of a pixel's level in its image.
+
+    A monotonic change of tones (exposure, gamma, contrast) changes nothing: a refiner that does only that
+    moves no pupil. The logarithm spreads the darkest few percent, which are pupil, iris and lashes.
+    """
+    out = np.empty(gray.shape, np.float32)
+    for i, image in enumerate(gray):
+        counts = np.bincount(image.ravel(), minlength=256)
+        out[i] = np.log((np.cumsum(counts) - counts / 2) / image.size + 0.03)[image]
+    return out
 
 
 @functools.partial(jax.jit, static_argnames="fractions")
-def _detect(gray, fractions):
+def _detect(gray, levels, fractions):
+    """Centres ``[N, 2]`` found in ``gray`` (log ranks), and the contrast there in ``levels``."""
     count, height, width = gray.shape
     reach = int(1.5 * max(fractions) * width) + 2
     shape = (height + reach, width + reach)
@@ -53,7 +72,11 @@ def _detect(gray, fractions):
     full = (disc_area >= 0.7 * disc_area.max((-2, -1), keepdims=True)) & (
         ring_area >= 0.6 * ring_area.max((-2, -1), keepdims=True)
     )
-    score = jnp.where(full, (ring_mean - disc_mean) * radii[:, None, None] ** 0.5, -jnp.inf)
+    y, x = jnp.arange(height, dtype=jnp.float32)[:, None], jnp.arange(width, dtype=jnp.float32)
+    # A crop is cut around its eye: dark corners and brows lose against what is near the middle.
+    off_y, off_x = (2 * y / (height - 1) - 1) / 0.7, (2 * x / (width - 1) - 1) / 0.6
+    central = jnp.exp(-0.5 * (off_y**2 + off_x**2))
+    score = jnp.where(full, central * (ring_mean - disc_mean) * radii[:, None, None] ** 0.5, -jnp.inf)
 
     best = jnp.argmax(score.reshape(count, -1), axis=-1)
     scale, row, column = jnp.unravel_index(best, score.shape[1:])
@@ -61,7 +84,6 @@ def _detect(gray, fractions):
     low, high = disc_mean[each, scale, row, column], ring_mean[each, scale, row, column]
     radius = radii[scale]
     darkness = jnp.clip((low + high)[:, None, None] / 2 - gray, 0.0)
-    y, x = jnp.arange(height, dtype=jnp.float32)[:, None], jnp.arange(width, dtype=jnp.float32)
 
     def walk(_, centre):
         distance = jnp.hypot(x - centre[:, 0, None, None], y - centre[:, 1, None, None])
@@ -71,7 +93,12 @@ def _detect(gray, fractions):
         return jnp.where(weight.sum((1, 2), keepdims=True)[..., 0] > 1e-6, moved, centre)
 
     start = jnp.stack([column, row], axis=-1).astype(jnp.float32)
-    return jax.lax.fori_loop(0, 10, walk, start), high - low
+    centre = jax.lax.fori_loop(0, 10, walk, start)
+    distance = jnp.hypot(x - column[:, None, None], y - row[:, None, None])
+    disc, wide = (jnp.clip(r[:, None, None] + 0.5 - distance, 0.0, 1.0) for r in (radius, 1.5 * radius + 1))
+    ring = wide - disc
+    contrast = [(levels * w).sum((1, 2)) / jnp.maximum(w.sum((1, 2)), 1e-3) for w in (ring, disc)]
+    return centre, contrast[0] - contrast[1]
 
 
 def pupil_centres(
@@ -86,15 +113,8 @@ def pupil_centres(
     images = np.asarray(images)
     if images.shape[-1] == 3:
         images = images @ np.array([[0.299], [0.587], [0.114]])
-    gray = images[..., 0].astype(np.float32)
-    centres, contrasts = [], []
-    for start in range(0, len(gray), batch):
-        part = gray[start : start + batch]
-        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-        centre, contrast = _detect(filled, radii)
-        centres.append(np.asarray(centre)[: len(part)])
-        contrasts.append(np.asarray(contrast)[: len(part)])
-    return np.concatenate(centres), np.concatenate(contrasts)
+    gray = np.round(images[..., 0]).astype(np.uint8)
+    return in_batches(lambda part: _detect(log_ranks(part), part.astype(np.float32), radii), gray, batch)
 
 
 def pupil_shift(raw, refined, radii: tuple[float, ...] = VISIBLE) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Resampling by explicit rules, because libraries disagree about where a pixel is.
 
-``jax.image.resize`` takes pixel centres at ``i + 1/2`` for every method and smooths when it shrinks; PyTorch, in
-which the released networks were trained, does neither for 'nearest'. All functions take ``[..., H, W, C]``.
+``jax.image.resize`` takes pixel centres at ``i + 1/2`` for every method and smooths when it shrinks; PyTorch,
+in which the released networks were trained, does neither for 'nearest'. All functions take ``[..., H, W,
+C]``.
 """
 
 import jax
@@ -50,7 +51,8 @@ def _interpolation_matrix(source: int, target: int, align_corners: bool) -> np.n
 def bilinear(x, size: tuple[int, int], align_corners: bool = False):
     """Bilinear interpolation between the four nearest pixels, without smoothing when it shrinks.
 
-    Pixel centres at ``i + 1/2`` and the border repeated, or, with ``align_corners``, the centres of the corner
+    Pixel centres at ``i + 1/2`` and the border repeated, or, with ``align_corners``, the centres of the
+        corner
     pixels of both images on top of each other: position ``i (in - 1) / (out - 1)``.
     """
     for axis, target in zip((-3, -2), size, strict=True):

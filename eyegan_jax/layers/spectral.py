@@ -1,10 +1,10 @@
 """Spectral normalisation (Miyato et al. 2018) with its state in plain sight.
 
 The state of one kernel is the pair of unit vectors ``{"u": [out], "v": [..., in]}`` that the power iteration
-pulls towards the first singular pair of the kernel seen as a matrix ``W [out, rest]``. Nothing advances behind
-the caller's back: a training step calls :func:`advance` once on the whole tree, before the forward pass, and a
-forward pass only reads. Because the iteration sees parameters alone, never data, its result is the same on
-every device.
+pulls towards the first singular pair of the kernel seen as a matrix ``W [out, rest]``. Nothing advances
+behind the caller's back: a training step calls :func:`advance` once on the whole tree, before the forward
+pass, and a forward pass only reads. Because the iteration sees parameters alone, never data, its result is
+the same on every device.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,9 @@ def initial_state(key: jax.Array, kernel, iterations: int = 1) -> dict[str, jax.
 
 
 def spectral_norm(kernel, u, v):
-    """``sigma = u^T W v``, the estimate of the largest singular value; its gradient treats u, v as constant."""
+    """``sigma = u^T W v``, the estimate of the largest singular value; its gradient treats u, v as
+    constant.
+    """
     u, v = jax.lax.stop_gradient((u, v))
     return v.reshape(-1) @ _matrix(kernel) @ u
 
@@ -64,8 +66,8 @@ def advance(params: Mapping[str, Any], state: Mapping[str, Any], iterations: int
 class SpectralConv(nn.Module):
     """A square convolution, ``[N, H, W, C] -> [N, h, w, features]``, whose kernel has spectral norm 1.
 
-    Collections: ``params`` (kernel ``[k, k, C, features]``, bias) and ``spectral`` (``u``, ``v``), only read here;
-    the training step renews it with :func:`advance`.
+    Collections: ``params`` (kernel ``[k, k, C, features]``, bias) and ``spectral`` (``u``, ``v``), only read
+    here; the training step renews it with :func:`advance`.
 
     padding: zeros on every side.
     dtype: of the computation; parameters and sigma stay float32.
@@ -90,11 +92,12 @@ class SpectralConv(nn.Module):
             for name in ("u", "v")
         }
         x = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
-        # conv(x, W / sigma) = conv(x, W) / sigma: the activations of the deep layers are smaller than their kernels.
-        x = x / spectral_norm(kernel, **pair).astype(self.dtype)
+        # conv(x, W / sigma) = conv(x, W) / sigma: deep activations are smaller than their kernels. In float32,
+        # because a sigma of 8 bits would scale the whole layer wrongly; it is fused with what follows.
+        x = x.astype(jnp.float32) / spectral_norm(kernel, **pair)
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        return x
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
+        return x.astype(self.dtype)
 
 
 def convolve(x, kernel, stride: int, padding: int):

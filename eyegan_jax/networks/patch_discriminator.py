@@ -41,17 +41,20 @@ class PatchCritic(nn.Module):
         return [*features, self._plain(x, 1, 1, f"model{self.layers}").astype(jnp.float32)]
 
     def _plain(self, x, maps, stride, name):
-        conv = nn.Conv(maps, (4, 4), stride, ((2, 2), (2, 2)), kernel_init=xavier, dtype=self.dtype, name=name)
+        conv = nn.Conv(
+            maps, (4, 4), stride, ((2, 2), (2, 2)), kernel_init=xavier, dtype=self.dtype, name=name
+        )
         return conv(x)
 
 
 class PatchDiscriminator(nn.Module):
     """Masks ``[N, H, W]`` and images ``[N, H, W, C]`` to one list of features per scale, logits last.
 
-    The defaults are the paper's: conv4x4 64 s2, 128 s2, 256 s2, 512 s1, 1 s1 at the full and at half the size;
-    spectral and instance norm on the inner three; 5,531,778 parameters for 4 labels and gray images.
+    The defaults are the paper's: conv4x4 64 s2, 128 s2, 256 s2, 512 s1, 1 s1 at the full and at half the
+    size; spectral and instance norm on the inner three; 5,531,778 parameters for 4 labels and gray images.
 
-    width: maps of the first layer. layers: hidden layers; all but the last halve the size. scales: of the image.
+    width: maps of the first layer. layers: hidden layers; all but the last halve the size. scales: of the
+        image.
     labels: mask classes. dtype: of the computation; parameters, statistics and logits are float32.
     """
 

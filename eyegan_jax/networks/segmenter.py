@@ -10,9 +10,6 @@ import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
 
-SCALE = 16
-"""The network halves its input four times."""
-
 _scaled = nn.initializers.variance_scaling
 
 
@@ -20,8 +17,9 @@ class RITnet(nn.Module):
     """A U-Net of densely connected blocks with the same few channels everywhere.
 
     ``__call__(image [B, H, W, C] in [-1, 1], train) -> logits [B, H, W, classes]`` in float32, for any H and W:
-    the image is padded to a multiple of 16 by repeating its edge and the logits are cropped back.
+    the image is padded to a multiple of 2^(levels - 1) by repeating its edge and the logits are cropped back.
 
+    levels: resolutions, 5 as published.
     axis_name: device axis over which batch statistics are averaged in training (global-batch statistics); None for
         calls outside of such an axis. Collections: ``params``, ``batch_stats``; training needs a ``dropout`` key.
     initialisation: "fan_out" is the publication's, N(0, 2 / (k k c_out)). As concatenations feed most layers more
@@ -31,6 +29,7 @@ class RITnet(nn.Module):
 
     classes: int = 4
     features: int = 32
+    levels: int = 5
     dropout: float = 0.2
     initialisation: Literal["fan_in", "fan_out"] = "fan_in"
     axis_name: str | None = None
@@ -39,11 +38,12 @@ class RITnet(nn.Module):
     @nn.compact
     def __call__(self, image, train: bool = False):
         height, width = image.shape[1:3]
-        below, right = -height % SCALE, -width % SCALE
+        scale = 2 ** (self.levels - 1)
+        below, right = -height % scale, -width % scale
         x = jnp.pad(image, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge").astype(self.dtype)
 
         skips = []
-        for level in range(5):
+        for level in range(self.levels):
             if level:
                 x = nn.avg_pool(x, (2, 2), (2, 2))
             x = self._down(x, level, train)

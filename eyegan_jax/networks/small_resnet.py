@@ -10,7 +10,7 @@ from eyegan_jax.layers.convolution import Conv
 
 
 class ResidualStage(nn.Module):
-    """Pre-activation block (He et al. 2016b) with group normalisation; stride 2 and ``width`` channels out."""
+    """Pre-activation block (He et al. 2016b) with group normalisation, stride 2, ``width`` channels out."""
 
     width: int
     dtype: Any = jnp.float32

@@ -1,8 +1,8 @@
 """Seg2Eye's style encoder: what a person's eye looks like, from any number of pictures of it.
 
 Source: Buehler et al., ICCVW 2019. The released encoder is nearly blind to brightness and contrast (instance
-normalisation right behind its first, bias-free convolution cancels both) and lost its activations in a rewrite;
-the default here has neither defect, ``released=True`` both.
+normalisation right behind its first, bias-free convolution cancels both) and lost its activations in a
+rewrite; the default here has neither defect, ``released=True`` both.
 """
 
 from typing import Any, Literal
@@ -24,18 +24,19 @@ FINAL = 4
 class StyleEncoder(nn.Module):
     """References ``[N, k, H, W, C]`` to a style ``[N, code]`` and aggregated features of every layer.
 
-    Every reference is resized to ``size`` x ``size`` and passes conv3x3 s2 layers (spectral norm, instance norm)
-    down to 4x4; a linear layer reads the code. References are aggregated over k independently of their order.
-    Returns ``(style, features)`` with ``features`` a list of ``[N, h, w, c]``, from fine to coarse, float32.
+    Every reference is resized to ``size`` x ``size`` and passes conv3x3 s2 layers (spectral norm, instance
+    norm) down to 4x4; a linear layer reads the code. References are aggregated over k independently of their
+    order. Returns ``(style, features)`` with ``features`` a list of ``[N, h, w, c]``, from fine to coarse,
+    float32.
 
     width: maps of the first layer, doubled up to 8 times in each of the next.
     code: length of the style code.
     size: a power of two, 8 or more; 256 gives the paper's six layers.
     aggregate: "max" (the paper's final runs), "mean", or "attention": weights by a learned score of each
         reference (softmax over k), so that a blink or a blurred picture can count less.
-    released: the released code to the letter: no activations between the layers, and the unused variance head.
-        6,529,632 parameters at the default sizes. Otherwise the first layer is not normalised and the code also
-        reads mu(r) and sigma(r) of its activations, which hold brightness and contrast.
+    released: the released code to the letter: no activations between the layers, and the unused variance
+        head. 6,529,632 parameters at the default sizes. Otherwise the first layer is not normalised and the
+        code also reads mu(r) and sigma(r) of its activations, which hold brightness and contrast.
     dtype: of the convolutions; parameters, statistics and results are float32.
     """
 
@@ -74,10 +75,14 @@ class StyleEncoder(nn.Module):
         if self.released:
             nn.Dense(self.code, kernel_init=xavier, name="fc_var")(flat)
 
-        scores = nn.Dense(1, kernel_init=xavier, name="score")(flat) if self.aggregate == "attention" else None
+        scores = (
+            nn.Dense(1, kernel_init=xavier, name="score")(flat) if self.aggregate == "attention" else None
+        )
         weights = self._weights(batch, count, present, scores)
         gather = self._maximum if self.aggregate == "max" else self._weighted_sum
-        style, *features = (gather(f.reshape(batch, count, *f.shape[1:]), weights) for f in (codes, *features))
+        style, *features = (
+            gather(f.reshape(batch, count, *f.shape[1:]), weights) for f in (codes, *features)
+        )
         return style, features
 
     def _weights(self, batch, count, present, scores):

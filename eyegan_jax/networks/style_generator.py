@@ -1,7 +1,8 @@
 """Seg2Eye's generator: paints an eye into a mask, in the style of a person (Buehler et al., ICCVW 2019).
 
-A stack of residual blocks from a few pixels up to the full size. Before every convolution the mask modulates the
-features per pixel (SPADE, Park et al. 2019) and the style code per channel (AdaIN, Huang and Belongie 2017).
+A stack of residual blocks from a few pixels up to the full size. Before every convolution the mask modulates
+the features per pixel (SPADE, Park et al. 2019) and the style code per channel (AdaIN, Huang and Belongie
+2017).
 """
 
 from collections.abc import Sequence
@@ -94,7 +95,9 @@ class Normaliser(nn.Module):
 
 
 class StyleBlock(nn.Module):
-    """SPADE+Style residual block, ``[N, h, w, inputs] -> [N, h, w, outputs]``; see :class:`StyleGenerator`."""
+    """SPADE+Style residual block, ``[N, h, w, inputs] -> [N, h, w, outputs]``; see
+    :class:`StyleGenerator`.
+    """
 
     inputs: int
     outputs: int
@@ -167,8 +170,8 @@ class StyleBlock(nn.Module):
 class StyleGenerator(nn.Module):
     """Mask ``[N, H, W]`` and style ``[N, D]`` to an eye ``[N, H, W, channels]`` in [-1, 1]; any H and W.
 
-    Per layer, with ``S = PN(x) (1 + gamma(m)) + beta(m)`` and ``A = IN(x) (1 + s(w)) + t(w)``, the features become
-    ``(S + A) / 2``. The defaults are the paper's sizes: 92,460,481 parameters for a style code of 16.
+    Per layer, with ``S = PN(x) (1 + gamma(m)) + beta(m)`` and ``A = IN(x) (1 + s(w)) + t(w)``, the features
+    become ``(S + A) / 2``. The defaults are the paper's sizes: 92,460,481 parameters for a style code of 16.
 
     width: channels of the last block; every step down doubles them.
     scales: number of doublings (5: the coarsest features are 1/32 of the image).
@@ -177,7 +180,8 @@ class StyleGenerator(nn.Module):
     mask_features: width of the mask's hidden layer in SPADE.
     shared_trunk: one hidden mask layer per block instead of one per SPADE layer. Fewer operations.
     modulation: "both", or an ablation, "spade" or "adain" (the mask then enters at the coarsest scale alone).
-    statistics: of PN, "instance" or "batch" (see :class:`Normaliser`; ``axis_name`` joins devices in training).
+    statistics: of PN, "instance" or "batch" (see :class:`Normaliser`; ``axis_name`` joins devices in
+        training).
     raw_adain: A as the released code computes it: x is not normalised and s, t pass a LeakyReLU.
     dtype: of the computation; parameters, statistics and the output are float32.
     """
@@ -197,14 +201,22 @@ class StyleGenerator(nn.Module):
     def setup(self):
         if self.modulation not in ("both", "spade", "adain") or self.statistics not in ("instance", "batch"):
             raise UserError(
-                "generator: expected modulation 'both', 'spade' or 'adain' and statistics 'instance' or 'batch', "
-                f"found {self.modulation!r} and {self.statistics!r}"
+                "generator: expected modulation 'both', 'spade' or 'adain' and statistics 'instance' or "
+                f"'batch', found {self.modulation!r} and {self.statistics!r}"
             )
         top = self.width * 2 ** (self.scales - 1)
         widths = [top] * 3 + [top // 2 ** (i + 1) for i in range(self.scales - 1)]
         settings = {
             name: getattr(self, name)
-            for name in ("mask_features", "shared_trunk", "modulation", "statistics", "raw_adain", "axis_name", "dtype")
+            for name in (
+                "mask_features",
+                "shared_trunk",
+                "modulation",
+                "statistics",
+                "raw_adain",
+                "axis_name",
+                "dtype",
+            )
         }
         self.blocks = [
             StyleBlock(inputs, outputs, **settings)
@@ -235,7 +247,9 @@ class StyleGenerator(nn.Module):
     def paint(
         self, code: MaskCode, style: jax.Array | None, size: tuple[int, int], train: bool = False
     ) -> jax.Array:
-        """The image of ``size`` (H, W), that of the mask, from :meth:`read_mask`'s code and a style ``[N, D]``."""
+        """The image of ``size`` (H, W), that of the mask, from :meth:`read_mask`'s code and a style ``[N,
+        D]``.
+        """
         x, doublings = code["start"], self.scales
         for block, remaining, pairs in zip(self.blocks, self._block_scales(), code["pairs"], strict=True):
             if remaining < doublings:

@@ -25,16 +25,13 @@ class Domain:
     """A world to draw from; hashable, a static argument of jit.
 
     population: a key of the tables in :mod:`eyegan_jax.simulator.populations`.
-    largest_blur: share of the frame's width that the population's blur reaches (sets the filter's size).
-    lossy: whether pictures pass through JPEG's quantisation.
-    sensor: False gives the ideal picture: no blur, noise, vignetting or compression.
+    sensor: False gives the ideal picture: exposure and tone only, no blur, noise, vignetting, compression or
+        equalisation, so that every pixel depends on what is seen there alone.
     The other switches break one correlation each, for tests of disentanglement.
     """
 
     name: str
     population: str
-    largest_blur: float = 0.01
-    lossy: bool = False
     sensor: bool = True
     lids_follow_gaze: bool = True
     pupil_follows_light: bool = True
@@ -47,9 +44,9 @@ class Domain:
 
 
 DOMAINS = {
-    "simulated": Domain("simulated", "simulated", largest_blur=0.01),
-    "captured": Domain("captured", "captured", largest_blur=0.024, lossy=True),
-    "randomized": Domain("randomized", "randomized", largest_blur=0.027, lossy=True),
+    "simulated": Domain("simulated", "simulated"),
+    "captured": Domain("captured", "captured"),
+    "randomized": Domain("randomized", "randomized"),
 }
 
 
@@ -96,8 +93,10 @@ def sample_capture(key, subject: Subject, domain: Domain, view: View) -> Capture
         light = values["ambient"] + 0.5 * values["light_intensity"][0]
         shrink = 0.35 * jnp.log2(jnp.maximum(light, 0.05) / 0.7)
         values["pupil_radius"] = jnp.clip(values["pupil_radius"] - shrink, 0.9, 4.0)
-    if view.look == "infrared":
-        values["led_intensity"] = values["led_intensity"]
+    if view.look == "visible" and not domain.glints_follow_lights:
+        values["glint_angles"] = values["led_angles"][: values["light_angles"].shape[0]]
+    else:
+        values["glint_angles"] = values["light_angles"]
     values["side"] = jnp.where(values["side"] >= 0.0, 1.0, -1.0)
     return Capture(**values, gaze=gaze, capture_seed=seed)
 

@@ -11,25 +11,13 @@ from flax import struct
 
 from eyegan_jax.gaze import angles_to_vector
 from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.vectors import Vec, safe_sqrt, vec
 from eyegan_jax.simulator.views import View
 
 # Aqueous humour. One refracting surface with this index stands for cornea and aqueous (Gullstrand's schematic
 # eye; the back surface of the cornea changes the iris's magnification by under 1 %).
 REFRACTIVE_INDEX = 1.336
 NEWTON_STEPS = 5
-
-
-def dot(a, b):
-    return jnp.sum(a * b, axis=-1)
-
-
-def unit(vector):
-    return vector / jnp.sqrt(jnp.maximum(dot(vector, vector), 1e-12))[..., None]
-
-
-def safe_sqrt(x, floor=1e-6):
-    """Square root with a finite gradient: arguments below ``floor`` are held there."""
-    return jnp.sqrt(jnp.maximum(x, floor))
 
 
 def head_rotation(head):
@@ -51,20 +39,20 @@ def head_rotation(head):
 class Pose:
     """Where the eye is and looks, in the anatomical frame, and the way back to the camera."""
 
-    to_camera: jax.Array  # [3, 3] anatomical directions to camera directions
-    axis: jax.Array  # [3] unit, optical axis
-    right: jax.Array  # [3] unit, iris plane, outward (away from the nose)
-    down: jax.Array  # [3] unit, iris plane, down
+    to_camera: jax.Array  # [3, 3] anatomical directions to camera directions; orthogonal
+    axis: Vec  # unit, optical axis
+    right: Vec  # unit, iris plane, outward (away from the nose)
+    down: Vec  # unit, iris plane, down
     distance: jax.Array  # mm, pinhole to ball centre
 
 
 def eye_pose(capture: Capture) -> Pose:
     mirror = jnp.stack([capture.side, jnp.ones_like(capture.side), jnp.ones_like(capture.side)])
     to_camera = head_rotation(capture.head) * mirror
-    axis = angles_to_vector(capture.gaze) @ to_camera
+    axis = vec(angles_to_vector(capture.gaze)).turned(to_camera.T)
     # Fick's basis of the iris plane (no torsion), then torsion about the axis.
-    right = unit(jnp.stack([-axis[2], jnp.zeros_like(axis[0]), axis[0]]))
-    down = jnp.cross(right, axis)
+    right = Vec(-axis.z, jnp.zeros_like(axis.x), axis.x).unit()
+    down = right.cross(axis)
     cos, sin = jnp.cos(capture.torsion), jnp.sin(capture.torsion)
     return Pose(to_camera, axis, cos * right + sin * down, cos * down - sin * right, capture.distance)
 
@@ -77,30 +65,29 @@ class Camera:
     center: jax.Array  # [2] principal point, pixels
 
 
-def to_image_plane(pose: Pose, points):
-    """Anatomical points ``[..., 3]`` to normalised image coordinates (X / Z, Y / Z) ``[..., 2]``."""
-    camera_points = points @ pose.to_camera.T
-    return camera_points[..., :2] / (camera_points[..., 2:] + pose.distance)
+def to_image_plane(pose: Pose, points: Vec):
+    """Anatomical points to normalised image coordinates (X / Z, Y / Z) ``[..., 2]``."""
+    point = points.turned(pose.to_camera)
+    return jnp.stack([point.x, point.y], axis=-1) / (point.z + pose.distance)[..., None]
 
 
-def project(camera: Camera, pose: Pose, points):
-    """Anatomical points ``[..., 3]`` to pixels ``[..., 2]``, straight lines (no refraction)."""
+def project(camera: Camera, pose: Pose, points: Vec):
+    """Anatomical points to pixels ``[..., 2]``, along straight lines (no refraction)."""
     return camera.center + camera.focal * to_image_plane(pose, points)
 
 
-def rays(camera: Camera, pose: Pose, pixels):
-    """Pixels ``[..., 2]`` to rays: a point on each (near the eye, for float32's sake) and a unit direction."""
-    plane = (pixels - camera.center) / camera.focal
-    one = jnp.ones_like(plane[..., :1])
-    direction = unit(jnp.concatenate([plane, one], axis=-1))
-    origin = jnp.concatenate([plane * pose.distance, jnp.zeros_like(one)], axis=-1)
-    return origin @ pose.to_camera, direction @ pose.to_camera
+def rays(camera: Camera, pose: Pose, x, y) -> tuple[Vec, Vec]:
+    """Pixels to rays: a point on each (near the eye, for float32's sake) and a unit direction."""
+    plane_x, plane_y = (x - camera.center[0]) / camera.focal, (y - camera.center[1]) / camera.focal
+    direction = Vec(plane_x, plane_y, jnp.ones_like(plane_x)).unit()
+    origin = Vec(plane_x * pose.distance, plane_y * pose.distance, jnp.zeros_like(plane_x))
+    return origin.turned(pose.to_camera.T), direction.turned(pose.to_camera.T)
 
 
 def pixel_grid(view: View):
-    """Pixel centres ``[H, W, 2]`` as (x, y)."""
+    """Pixel centres: x and y, each ``[H, W]``."""
     y, x = jnp.meshgrid(jnp.arange(view.height), jnp.arange(view.width), indexing="ij")
-    return jnp.stack([x, y], axis=-1).astype(jnp.float32)
+    return x.astype(jnp.float32), y.astype(jnp.float32)
 
 
 def limbus_axial(subject: Subject):
@@ -114,46 +101,44 @@ def iris_axial(subject: Subject):
     return subject.cornea_offset + subject.cornea_radius - subject.iris_depth
 
 
-def hit_sphere(origin, direction, center, radius):
-    """First intersection ``[..., 3]`` and the squared half chord ``[...]`` (negative: the ray misses).
+def hit_sphere(origin: Vec, direction: Vec, center: Vec, radius) -> tuple[Vec, jax.Array]:
+    """First intersection and the squared half chord (mm^2; negative: the ray misses).
 
     A ray that misses is given its nearest point, so that values and gradients stay finite.
     """
     offset = origin - center
-    along = dot(offset, direction)
-    nearest = offset - along[..., None] * direction
-    half_chord = radius * radius - dot(nearest, nearest)
+    nearest = offset - direction * offset.dot(direction)
+    half_chord = radius * radius - nearest.dot(nearest)
     reach = jnp.where(half_chord > 1e-6, safe_sqrt(half_chord), 0.0)
-    return center + nearest - reach[..., None] * direction, half_chord
+    return center + nearest - direction * reach, half_chord
 
 
 @struct.dataclass
 class Ball:
     """Where rays meet the eyeball."""
 
-    sclera: jax.Array  # [..., 3] point on the ball
-    sclera_hit: jax.Array  # [...] mm^2, squared half chord; negative where the ray misses
-    cornea: jax.Array  # [..., 3] point on the cornea's sphere
-    normal: jax.Array  # [..., 3] the cornea's outward normal
-    in_cornea: jax.Array  # [...] bool
-    iris: jax.Array  # [..., 2] mm, (outward, down) where the refracted ray meets the iris plane
+    sclera: Vec  # point on the ball
+    cornea: Vec  # point on the cornea's sphere
+    normal: Vec  # the cornea's outward normal
+    in_cornea: jax.Array  # bool
+    outward: jax.Array  # mm, where the refracted ray meets the iris plane
+    down: jax.Array
 
 
-def trace(subject: Subject, pose: Pose, origin, direction) -> Ball:
-    """Intersects rays ``[..., 3]`` with ball and cornea and refracts them (Snell) onto the iris plane."""
-    sclera, half_chord = hit_sphere(origin, direction, jnp.zeros(3), subject.ball_radius)
-    center = subject.cornea_offset * pose.axis
+def trace(subject: Subject, pose: Pose, origin: Vec, direction: Vec) -> Ball:
+    """Intersects rays with ball and cornea and refracts them (Snell) onto the iris plane."""
+    sclera, _ = hit_sphere(origin, direction, Vec(0.0, 0.0, 0.0), subject.ball_radius)
+    center = pose.axis * subject.cornea_offset
     cornea, cornea_chord = hit_sphere(origin, direction, center, subject.cornea_radius)
-    normal = (cornea - center) / subject.cornea_radius
-    in_cornea = (cornea_chord > 0.0) & (dot(cornea, pose.axis) > limbus_axial(subject))
-    cos_in = jnp.maximum(-dot(direction, normal), 0.0)
+    normal = (cornea - center) * (1.0 / subject.cornea_radius)
+    height = cornea.dot(pose.axis)
+    in_cornea = (cornea_chord > 0.0) & (height > limbus_axial(subject))
+    cos_in = jnp.maximum(-direction.dot(normal), 0.0)
     eta = 1.0 / REFRACTIVE_INDEX
     cos_out = safe_sqrt(1.0 - eta * eta * (1.0 - cos_in * cos_in))
-    inside = eta * direction + (eta * cos_in - cos_out)[..., None] * normal
-    steps = (iris_axial(subject) - dot(cornea, pose.axis)) / jnp.minimum(dot(inside, pose.axis), -0.05)
-    point = cornea + steps[..., None] * inside
-    iris = jnp.stack([dot(point, pose.right), dot(point, pose.down)], axis=-1)
-    return Ball(sclera, half_chord, cornea, normal, in_cornea, iris)
+    inside = eta * direction + normal * (eta * cos_in - cos_out)
+    point = cornea + inside * ((iris_axial(subject) - height) / jnp.minimum(inside.dot(pose.axis), -0.05))
+    return Ball(sclera, cornea, normal, in_cornea, point.dot(pose.right), point.dot(pose.down))
 
 
 def iris_pixels(subject: Subject, camera: Camera, pose: Pose, points):
@@ -163,27 +148,29 @@ def iris_pixels(subject: Subject, camera: Camera, pose: Pose, points):
     thereby also in its labels.
     """
 
-    def seen(pixel):
-        return trace(subject, pose, *rays(camera, pose, pixel)).iris
+    def seen(pixels):
+        ball = trace(subject, pose, *rays(camera, pose, pixels[0], pixels[1]))
+        return jnp.stack([ball.outward, ball.down])
 
-    def solve(point):
-        # The refracted image of the iris is about 1.1 times larger about the axis: a good first guess.
-        enlarged = 1.1 * (point[0] * pose.right + point[1] * pose.down)
-        start = project(camera, pose, iris_axial(subject) * pose.axis + enlarged)
+    target = points.T
+    # The refracted image of the iris is about 1.1 times larger about the axis: a good first guess.
+    first = pose.axis * iris_axial(subject) + pose.right * (1.1 * target[0]) + pose.down * (1.1 * target[1])
+    limit = 3.0 * camera.focal / pose.distance
 
-        def step(_, pixel):
-            value, jacobian = seen(pixel) - point, jax.jacfwd(seen)(pixel)
-            (a, b), (c, d) = jacobian
-            determinant = a * d - b * c
-            determinant = jnp.where(jnp.abs(determinant) < 1e-9, 1e-9, determinant)
-            move = jnp.stack([d * value[0] - b * value[1], a * value[1] - c * value[0]]) / determinant
-            # At most 3 mm a step: beyond the cornea's rim the mapping is flat and Newton would leap away.
-            limit = 3.0 * camera.focal / pose.distance
-            return pixel - jnp.clip(move, -limit, limit)
+    def step(_, pixels):
+        value, push = jax.linearize(seen, pixels)
+        along_x = push(jnp.stack([jnp.ones_like(pixels[0]), jnp.zeros_like(pixels[0])]))
+        along_y = push(jnp.stack([jnp.zeros_like(pixels[0]), jnp.ones_like(pixels[0])]))
+        wrong = value - target
+        determinant = along_x[0] * along_y[1] - along_y[0] * along_x[1]
+        determinant = jnp.where(jnp.abs(determinant) < 1e-9, 1e-9, determinant)
+        move_x = (along_y[1] * wrong[0] - along_y[0] * wrong[1]) / determinant
+        move_y = (along_x[0] * wrong[1] - along_x[1] * wrong[0]) / determinant
+        # At most 3 mm a step: beyond the cornea's rim the mapping is flat and Newton would leap away.
+        return pixels - jnp.clip(jnp.stack([move_x, move_y]), -limit, limit)
 
-        return jax.lax.fori_loop(0, NEWTON_STEPS, step, start)
-
-    return jax.vmap(solve)(points)
+    start = project(camera, pose, first).T
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, start).T
 
 
 def circle_points(count, center, semi_axes):

@@ -32,5 +32,6 @@ def lens_coverage(capture: Capture, x, y, pixel):
 
 def glare_brightness(capture: Capture, x, y):
     """Brightness ``[H, W]`` of the lamp or window mirrored in the lens."""
-    patch = _outline(capture.glare_box, x, y, 6.0)
-    return capture.glare * edge(patch, 1.2)
+    # Lenses are curved: the patch leans and its border is soft.
+    patch = _outline(capture.glare_box, x + 0.35 * y, y - 0.15 * x, 3.0)
+    return capture.glare * edge(patch, 2.5)

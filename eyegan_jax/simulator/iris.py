@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from eyegan_jax.simulator.geometry import safe_sqrt
+from eyegan_jax.simulator.geometry import Ball
 from eyegan_jax.simulator.lights import to_bands
-from eyegan_jax.simulator.noise import TWO_PI, bell, edge, smoothstep, value_noise
+from eyegan_jax.simulator.noise import TWO_PI, bell, edge, smoothstep, noise_layers
 from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.vectors import safe_sqrt
 from eyegan_jax.simulator.views import View
 
 AMBER = (0.24, 0.12, 0.03)
@@ -38,38 +39,38 @@ def pupil_ellipse(subject: Subject, capture: Capture):
 def texture(subject: Subject, angle, way, view: View):
     """Albedo factor ``[H, W]`` about 1 at polar position (angle, ``way`` from pupil 0 to border 1)."""
     turn = angle / TWO_PI + 0.5
-    seed = subject.iris_seed
-    # Fibres wander as they run outward.
-    wander = 0.015 * value_noise(12.0 * turn, 3.0 * way, seed + 1, period=12)
-    fibers = value_noise(48.0 * (turn + wander), 1.5 * way, seed + 2, period=48)
+    layers = [(48.0 * turn, 1.5 * way, 48), (20.0 * turn, 5.0 * way, 20), (22.0 * turn, jnp.zeros_like(way), 22)]
     if view.mm_per_pixel < 0.2:
-        fine = value_noise(112.0 * (turn + wander), 2.5 * way, seed + 3, period=112)
-        fibers = 0.65 * fibers + 0.55 * fine
+        # Fibres wander as they run outward.
+        (wander,) = noise_layers(subject.iris_seed + 10, (12.0 * turn, 3.0 * way, 12))
+        turn = turn + 0.015 * wander
+        layers[0] = (48.0 * turn, 1.5 * way, 48)
+        layers += [(112.0 * turn, 2.5 * way, 112), (5.0 * turn, 9.0 * way, 5)]
+    fibers, spots, zigzag, *fine = noise_layers(subject.iris_seed, *layers)
+    if fine:
+        fibers = 0.65 * fibers + 0.55 * fine[0]
     factor = 1.0 + subject.iris_fibers * fibers
     # Crypts: dark gaps near the collarette; furrows: faint arcs further out.
-    spots = value_noise(14.0 * turn, 4.0 * way, seed + 4, period=14)
     zone = bell(way - subject.collarette - 0.15, 0.18)
-    factor = factor * (1.0 - subject.iris_crypts * zone * smoothstep(0.25, 0.7, spots))
-    if view.mm_per_pixel < 0.35:
-        arcs = value_noise(5.0 * turn, 9.0 * way, seed + 5, period=5)
-        factor = factor * (1.0 - subject.iris_furrows * smoothstep(0.55, 0.9, way) * smoothstep(0.2, 0.6, arcs))
-    zigzag = 0.05 * value_noise(22.0 * turn, jnp.zeros_like(way), seed + 6, period=22)
-    ridge = bell(way - subject.collarette - zigzag, 0.07)
+    factor = factor * (1.0 - subject.iris_crypts * zone * smoothstep(0.15, 0.9, spots))
+    if fine:
+        arcs = smoothstep(0.2, 0.6, fine[1])
+        factor = factor * (1.0 - subject.iris_furrows * smoothstep(0.55, 0.9, way) * arcs)
+    ridge = bell(way - subject.collarette - 0.05 * zigzag, 0.07)
     return factor * (1.0 + subject.collarette_contrast * ridge)
 
 
-def shade_iris(subject: Subject, capture: Capture, position, in_cornea, view: View, pixel) -> Iris:
-    """Albedo of iris and pupil at ``position`` ``[H, W, 2]`` (mm, outward and down) of the iris plane."""
-    radius = safe_sqrt(jnp.sum(position * position, axis=-1))
-    radius = jnp.where(in_cornea, radius, OUTSIDE)
+def shade_iris(subject: Subject, capture: Capture, ball: Ball, view: View, pixel) -> Iris:
+    """Albedo of iris and pupil where the refracted rays meet the iris plane."""
+    radius = safe_sqrt(ball.outward**2 + ball.down**2)
+    radius = jnp.where(ball.in_cornea, radius, OUTSIDE)
     center, axes = pupil_ellipse(subject, capture)
-    relative = (position - center) / axes
-    from_pupil = safe_sqrt(jnp.sum(relative * relative, axis=-1))
-    pupil_distance = jnp.where(in_cornea, (1.0 - from_pupil) * capture.pupil_radius, -OUTSIDE)
+    from_pupil = safe_sqrt(((ball.outward - center[0]) / axes[0]) ** 2 + ((ball.down - center[1]) / axes[1]) ** 2)
+    pupil_distance = jnp.where(ball.in_cornea, (1.0 - from_pupil) * capture.pupil_radius, -OUTSIDE)
     iris_distance = subject.iris_radius - radius
     way = jnp.clip((from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2)
     # A point off the centre keeps arctan2 differentiable at the exact middle, which lies in the pupil.
-    angle = jnp.arctan2(position[..., 1] + 1e-4, position[..., 0] + 1e-4)
+    angle = jnp.arctan2(ball.down + 1e-4, ball.outward + 1e-4)
     share = radius / subject.iris_radius
     factor = texture(subject, angle, way, view)
     limbus = subject.limbal_ring * smoothstep(0.78, 1.0, share)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from eyegan_jax.simulator.geometry import Camera, Pose, project, safe_sqrt, to_image_plane
+from eyegan_jax.simulator.geometry import Camera, Pose, to_image_plane
 from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.vectors import Vec
 from eyegan_jax.simulator.views import FIELD_MM, View
 
 # The surface that the lids lie on bulges over the ball and falls off to the face around it.
@@ -42,7 +43,7 @@ def lid_state(subject: Subject, capture: Capture, pose: Pose, follow: bool = Tru
 
     ``follow=False`` breaks that correlation: the lids stay where they are for a straight gaze.
     """
-    rise = -pose.axis[1] * subject.ball_radius * (1.0 if follow else 0.0)
+    rise = -pose.axis.y * subject.ball_radius * (1.0 if follow else 0.0)
     upper = subject.upper_height + subject.lid_follow[0] * rise
     lower = subject.lower_height - subject.lid_follow[1] * rise - capture.squint
     # The margins may touch but not pass: the sum stays above 0.6 mm (a smooth maximum).
@@ -116,16 +117,15 @@ def surface_height(lids: Lids, x, y):
     return FACE_HEIGHT + bulge, -bulge * x / BULGE_WIDTH**2, -bulge * y / BULGE_WIDTH**2
 
 
-def hit_surface(lids: Lids, origin, direction):
+def hit_surface(lids: Lids, origin: Vec, direction: Vec):
     """Where rays meet the lids' surface: x and y (mm). Newton's method; three steps reach 1e-3 mm."""
-    along = -(lids.top + origin[..., 2]) / direction[..., 2]
+    along = -(lids.top + origin.z) / direction.z
     for _ in range(3):
-        x, y = (origin[..., k] + along * direction[..., k] for k in (0, 1))
-        height, slope_x, slope_y = surface_height(lids, x, y)
-        gap = origin[..., 2] + along * direction[..., 2] + height
-        rate = direction[..., 2] + slope_x * direction[..., 0] + slope_y * direction[..., 1]
-        along = along - gap / jnp.maximum(rate, 0.1)
-    return origin[..., 0] + along * direction[..., 0], origin[..., 1] + along * direction[..., 1]
+        point = origin + direction * along
+        height, slope_x, slope_y = surface_height(lids, point.x, point.y)
+        rate = direction.z + slope_x * direction.x + slope_y * direction.y
+        along = along - (point.z + height) / jnp.maximum(rate, 0.1)
+    return origin.x + along * direction.x, origin.y + along * direction.y
 
 
 def opening_distances(edges: Margins, y):
@@ -143,8 +143,8 @@ def caruncle_distance(lids: Lids, edges: Margins, x, y):
     return x - lids.caruncle - 0.7 * (1.0 - height * height)
 
 
-def landmark_points(lids: Lids):
-    """The 16 lid margin and 7 caruncle landmarks in UnityEyes' order, anatomical frame ``[23, 3]``.
+def landmark_points(lids: Lids) -> Vec:
+    """The 16 lid margin and 7 caruncle landmarks in UnityEyes' order, anatomical frame, arrays ``[23]``.
 
     Margin: 0 at the caruncle, 1 to 7 along the upper lid, 8 the outer corner, 9 to 15 back along the lower
     lid. Caruncle: 0 where it meets the upper margin, 3 the inner corner, 6 where it meets the lower margin.
@@ -164,11 +164,11 @@ def landmark_points(lids: Lids):
     y = jnp.where(is_upper, edges.upper, edges.lower)
     y = jnp.where(index == 0, middle, jnp.where(is_corner, line, y))
     height, _, _ = surface_height(lids, x, y)
-    return jnp.stack([x, y, -height], axis=-1)
+    return Vec(x, y, -height)
 
 
-def frame_camera(view: View, capture: Capture, pose: Pose, points) -> Camera:
-    """The camera that frames the eye as the view asks; ``points`` are the ``[23, 3]`` lid landmarks."""
+def frame_camera(view: View, capture: Capture, pose: Pose, points: Vec) -> Camera:
+    """The camera that frames the eye as the view asks; ``points`` are the lid landmarks."""
     size = jnp.array([view.width, view.height], jnp.float32)
     if view.framing == "crop":
         plane = to_image_plane(pose, points)
@@ -180,13 +180,3 @@ def frame_camera(view: View, capture: Capture, pose: Pose, points) -> Camera:
         field = FIELD_MM[view.framing] / pose.distance
     focal = view.width * capture.scale / field
     return Camera(focal, 0.5 * (size - 1.0) - focal * middle + capture.shift * view.width)
-
-
-def landmarks(camera: Camera, pose: Pose, points):
-    """Pixels ``[23, 2]`` of :func:`landmark_points`."""
-    return project(camera, pose, points)
-
-
-def lid_plane_radius(x, y):
-    """Distance from the ball's centre in the plane of the face (mm), finite gradient at 0."""
-    return safe_sqrt(x * x + y * y)

@@ -1,8 +1,15 @@
 """Procedural texture: hashed lattice values, so that no random bits are stored and any pixel stands alone."""
 
+import jax
 import jax.numpy as jnp
 
 TWO_PI = 6.283185307179586
+
+
+def stage(values):
+    """Keeps XLA from fusing across this point. Without it, its fusion copies the producers of every stage (noise
+    above all) into each of their consumers, which makes both compilation and the picture several times slower."""
+    return jax.lax.optimization_barrier(values)
 
 
 def hash_uniform(x, y, seed):
@@ -16,20 +23,31 @@ def hash_uniform(x, y, seed):
     return (h >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
 
 
-def value_noise(x, y, seed, period=None):
-    """Smooth noise in [-1, 1] with one feature per unit of x and y; ``period`` wraps the lattice in x.
+ENDLESS = 2**30  # a period that no coordinate reaches
 
-    Cubic interpolation of hashed values: continuous with continuous first derivative, so that the picture is
-    differentiable in everything that moves the texture.
+
+def noise_layers(seed, *layers):
+    """Smooth noise in [-1, 1] with one feature per unit of x and y: a list of arrays, one per layer.
+
+    Each layer is ``(x, y)`` or ``(x, y, period)`` with arrays of one common shape; the period wraps the lattice
+    in x. Layer k uses seed + k. Layers are computed together, as one kernel. Cubic interpolation of hashed
+    values: continuous with continuous first derivative, so that the picture is differentiable in everything
+    that moves the texture.
     """
+    x = jnp.stack([layer[0] for layer in layers])
+    y = jnp.stack([layer[1] for layer in layers])
+    ones = (1,) * (x.ndim - 1)
+    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(-1, *ones)
+    seeds = (seed + jnp.arange(len(layers), dtype=jnp.uint32)).reshape(-1, *ones)
     floor_x, floor_y = jnp.floor(x), jnp.floor(y)
     fx, fy = x - floor_x, y - floor_y
     ix, iy = floor_x.astype(jnp.int32), floor_y.astype(jnp.int32)
-    left, right = (ix, ix + 1) if period is None else (ix % period, (ix + 1) % period)
+    left, right = ix % period, (ix + 1) % period
     sx, sy = fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy)
-    top = hash_uniform(left, iy, seed) * (1.0 - sx) + hash_uniform(right, iy, seed) * sx
-    bottom = hash_uniform(left, iy + 1, seed) * (1.0 - sx) + hash_uniform(right, iy + 1, seed) * sx
-    return 2.0 * (top + (bottom - top) * sy) - 1.0
+    top = hash_uniform(left, iy, seeds) * (1.0 - sx) + hash_uniform(right, iy, seeds) * sx
+    bottom = hash_uniform(left, iy + 1, seeds) * (1.0 - sx) + hash_uniform(right, iy + 1, seeds) * sx
+    value = stage(2.0 * (top + (bottom - top) * sy) - 1.0)
+    return [value[k] for k in range(len(layers))]
 
 
 def hash_normal(x, y, seed):

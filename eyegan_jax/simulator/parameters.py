@@ -103,6 +103,8 @@ class Capture:
     light_angles: jax.Array  # [NUM_LIGHTS, 2] rad: elevation above, azimuth right of the camera
     light_intensity: jax.Array  # [NUM_LIGHTS]
     light_warmth: jax.Array  # [NUM_LIGHTS] -1 blue to +1 orange
+    glint_angles: jax.Array  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
+    #   unless the domain breaks that correlation
     light_size: jax.Array  # rad, radius of the lamp in the corneal reflection
     ambient: jax.Array
     ambient_gradient: jax.Array  # how much brighter the light from above is
@@ -132,4 +134,5 @@ class Capture:
     grain: jax.Array  # the same, for noise correlated over some pixels
     vignette: jax.Array  # darkening of the corners
     compression: jax.Array  # step of the JPEG quantisation over that of quality 50; 0 none
+    equalization: jax.Array  # how far the histogram is flattened, as MPIIGaze's crops are
     capture_seed: jax.Array  # uint32

@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.parameters import NUM_LEDS, NUM_LIGHTS
 
 RAD = math.pi / 180.0
@@ -25,9 +27,6 @@ class Uniform:
     high: float
     shape: tuple[int, ...] = ()
 
-    def quantile(self, u):
-        return self.low + (self.high - self.low) * u
-
 
 @dataclass(frozen=True)
 class Normal:
@@ -39,16 +38,6 @@ class Normal:
     high: float
     shape: tuple[int, ...] = ()
 
-    def quantile(self, u):
-        def phi(x):
-            return 0.5 * (1.0 + math.erf((x - self.mean) / self.deviation / math.sqrt(2.0)))
-
-        low, high = phi(self.low), phi(self.high)
-        # Stay off 0 and 1, where the inverse error function is infinite.
-        p = jnp.clip(low + (high - low) * u, 1e-6, 1.0 - 1e-6)
-        value = self.mean + self.deviation * math.sqrt(2.0) * jax.scipy.special.erfinv(2.0 * p - 1.0)
-        return jnp.clip(value, self.low, self.high)
-
 
 @dataclass(frozen=True)
 class Sometimes:
@@ -58,10 +47,6 @@ class Sometimes:
     low: float
     high: float
     shape: tuple[int, ...] = ()
-
-    def quantile(self, u):
-        share = jnp.clip((u - (1.0 - self.chance)) / self.chance, 0.0, 1.0)
-        return jnp.where(u > 1.0 - self.chance, self.low + (self.high - self.low) * share, 0.0)
 
 
 @dataclass(frozen=True)
@@ -74,8 +59,16 @@ class Each:
     def shape(self) -> tuple[int, ...]:
         return (len(self.parts), *self.parts[0].shape)
 
-    def quantile(self, u):
-        return jnp.stack([part.quantile(u[k]) for k, part in enumerate(self.parts)])
+
+def _scalars(entry):
+    """The scalar distributions of an entry, in the order of its flattened elements."""
+    if isinstance(entry, Each):
+        return [scalar for part in entry.parts for scalar in _scalars(part)]
+    return [entry] * math.prod(entry.shape)
+
+
+def _cumulative(entry: Normal, x: float) -> float:
+    return 0.5 * (1.0 + math.erf((x - entry.mean) / entry.deviation / math.sqrt(2.0)))
 
 
 def constant(value: float, shape: tuple[int, ...] = ()) -> Uniform:
@@ -96,7 +89,7 @@ ANATOMY = {
     "kappa": Each((Normal(5.0 * RAD, 1.5 * RAD, 0.0, 9.0 * RAD), Normal(1.8 * RAD, 1.2 * RAD, -1.5 * RAD, 5.0 * RAD))),
     "pupil_offset": Each((Normal(0.20, 0.1, -0.1, 0.5), Normal(0.05, 0.06, -0.1, 0.2))),
     "pupil_ellipticity": Normal(0.0, 0.012, -0.03, 0.03),
-    "iris_infrared": Normal(0.30, 0.07, 0.16, 0.48),
+    "iris_infrared": Normal(0.24, 0.06, 0.12, 0.42),
     "iris_fibers": Uniform(0.12, 0.40),
     "iris_crypts": Uniform(0.0, 0.65),
     "iris_furrows": Uniform(0.0, 0.3),
@@ -104,7 +97,7 @@ ANATOMY = {
     "collarette_contrast": Uniform(0.0, 0.45),
     "heterochromia": Sometimes(0.5, 0.2, 0.9),
     "limbal_ring": Uniform(0.35, 0.95),
-    "sclera_albedo": Uniform(0.62, 0.80),
+    "sclera_albedo": Uniform(0.48, 0.70),
     "sclera_yellow": Uniform(0.0, 0.8),
     "sclera_red": Uniform(0.0, 0.5),
     "veins": Uniform(0.05, 0.45),
@@ -149,7 +142,7 @@ SUBJECTS = {
         "upper_height": Normal(5.6, 0.4, 4.6, 6.6),
         "upper_roundness": Uniform(2.2, 2.6),
         "veins": Uniform(0.05, 0.25),
-        "sclera_albedo": Uniform(0.70, 0.80),
+        "sclera_albedo": Uniform(0.52, 0.66),
         "sclera_red": Uniform(0.0, 0.25),
         "hood": Uniform(0.0, 0.2),
         "bag": Uniform(0.0, 0.2),
@@ -173,6 +166,8 @@ SUBJECTS = {
         "dark_circles": Uniform(0.05, 0.5),
         "eyeliner": Sometimes(0.25, 0.3, 1.0),
         "limbal_ring": Uniform(0.2, 0.8),
+        "sclera_albedo": Uniform(0.36, 0.62),
+        "sclera_red": Uniform(0.1, 0.7),
     },
     "randomized": ANATOMY
     | {
@@ -228,12 +223,12 @@ CAPTURE = EYE_IN_HEAD | {
     "scale": Normal(1.0, 0.03, 0.92, 1.08),
     "aperture": Normal(1.0, 0.06, 0.82, 1.15),
     "squint": Normal(0.0, 0.25, -0.5, 0.8),
-    "pupil_radius": Normal(2.0, 0.45, 1.1, 3.6),
+    "pupil_radius": Normal(2.4, 0.5, 1.2, 3.8),
     "light_angles": Each((angles((-10.0, 80.0), (-70.0, 70.0)), angles((-20.0, 60.0), (-90.0, 90.0)))),
-    "light_intensity": Each((Uniform(0.25, 0.9), Uniform(0.0, 0.35))),
+    "light_intensity": Each((Uniform(0.3, 1.3), Uniform(0.0, 0.4))),
     "light_warmth": Normal(0.1, 0.35, -0.8, 0.9, (NUM_LIGHTS,)),
     "light_size": Uniform(0.03, 0.10),
-    "ambient": Uniform(0.25, 0.6),
+    "ambient": Uniform(0.18, 0.45),
     "ambient_gradient": Uniform(0.1, 0.5),
     "lid_shadow": Uniform(0.45, 0.75),
     "reflection": Uniform(0.3, 1.0),
@@ -245,13 +240,13 @@ CAPTURE = EYE_IN_HEAD | {
     "glasses": constant(0.0),
     "glasses_frame": Each((Uniform(-3.0, 3.0), Uniform(-1.0, 4.0), Uniform(21.0, 26.0), Uniform(12.0, 19.0))),
     "glasses_thickness": Uniform(0.7, 3.5),
-    "glasses_albedo": Uniform(0.01, 0.5),
+    "glasses_albedo": Uniform(0.01, 0.25),
     "glasses_tint": Uniform(0.0, 0.12),
-    "glare": Sometimes(0.5, 0.1, 0.8),
-    "glare_box": Each((Uniform(-14.0, 14.0), Uniform(-9.0, 9.0), Uniform(1.0, 6.0), Uniform(1.0, 5.0))),
-    "exposure": Normal(0.0, 0.35, -1.0, 1.0),
-    "adaptation": constant(0.35),
-    "contrast": Uniform(0.9, 1.05),
+    "glare": Sometimes(0.5, 0.03, 0.35),
+    "glare_box": Each((Uniform(-16.0, 16.0), Uniform(-11.0, 11.0), Uniform(1.5, 8.0), Uniform(1.0, 5.0))),
+    "exposure": Normal(-0.5, 0.75, -1.8, 1.2),
+    "adaptation": constant(0.45),
+    "contrast": Uniform(1.1, 1.4),
     "gamma": constant(2.2),
     "white_balance": Normal(0.0, 0.12, -0.3, 0.3),
     "blur": Uniform(0.003, 0.006),
@@ -259,13 +254,15 @@ CAPTURE = EYE_IN_HEAD | {
     "grain": constant(0.0),
     "vignette": constant(0.0),
     "compression": constant(0.0),
+    "equalization": constant(0.0),
 }
 
 CAPTURES = {
     "simulated": CAPTURE,
     "captured": CAPTURE
     | {
-        "aperture": Normal(0.95, 0.10, 0.60, 1.15),
+        "aperture": Normal(0.92, 0.10, 0.60, 1.12),
+        "pupil_radius": Normal(2.0, 0.45, 1.1, 3.6),
         "light_angles": Each((angles((-30.0, 85.0), (-85.0, 85.0)), angles((-40.0, 40.0), (-90.0, 90.0)))),
         "light_intensity": Each((Uniform(0.4, 1.4), Uniform(0.0, 0.6))),
         "ambient": Uniform(0.12, 0.40),
@@ -275,15 +272,16 @@ CAPTURES = {
         "window": angles((-30.0, 35.0), (-40.0, 40.0), (5.0, 22.0), (6.0, 28.0)),
         "window_intensity": Sometimes(0.85, 2.0, 14.0),
         "glasses": Sometimes(0.2, 1.0, 1.0),
-        "exposure": Normal(0.25, 0.35, -0.7, 1.1),
+        "exposure": Normal(-0.2, 0.4, -1.2, 0.8),
         "adaptation": constant(1.0),
-        "contrast": Uniform(1.25, 2.1),
+        "contrast": Uniform(0.9, 1.4),
         "gamma": Uniform(1.8, 2.4),
-        "blur": Uniform(0.006, 0.022),
-        "noise": Uniform(0.01, 0.05),
-        "grain": Uniform(0.0, 0.06),
+        "blur": Uniform(0.005, 0.022),
+        "noise": Uniform(0.003, 0.03),
+        "grain": Uniform(0.0, 0.02),
         "vignette": Uniform(0.0, 0.3),
-        "compression": Uniform(0.0, 1.6),
+        "compression": Uniform(0.0, 0.4),
+        "equalization": Uniform(0.8, 1.0),
     },
     "randomized": CAPTURE
     | {
@@ -306,7 +304,8 @@ CAPTURES = {
         "noise": Uniform(0.0, 0.08),
         "grain": Uniform(0.0, 0.10),
         "vignette": Uniform(0.0, 0.6),
-        "compression": Uniform(0.0, 2.5),
+        "compression": Uniform(0.0, 1.5),
+        "equalization": Sometimes(0.4, 0.3, 1.0),
     },
 }
 
@@ -315,15 +314,15 @@ CAPTURES = {
 INFRARED = {
     "light_angles": Each((angles((-35.0, 15.0), (-35.0, 35.0)), angles((-35.0, 35.0), (-50.0, 50.0)))),
     "light_intensity": Each((Uniform(0.45, 0.8), Uniform(0.1, 0.4))),
-    "ambient": Uniform(0.20, 0.40),
+    "ambient": Uniform(0.10, 0.25),
     "ambient_gradient": Uniform(-0.2, 0.1),
-    "lid_shadow": Uniform(0.1, 0.4),
+    "lid_shadow": Uniform(0.2, 0.5),
     "reflection": Uniform(0.05, 0.4),
     "window_intensity": Sometimes(0.15, 0.5, 3.0),
     "light_size": Uniform(0.018, 0.035),
     "adaptation": constant(0.7),
     "pupil_radius": Normal(1.9, 0.6, 0.9, 3.9),
-    "exposure": Normal(0.0, 0.25, -0.7, 0.7),
+    "exposure": Normal(0.1, 0.3, -0.7, 0.8),
 }
 HEADSET = INFRARED | {
     # The camera looks up from below the lens and the LEDs sit on a ring around it.
@@ -354,16 +353,23 @@ CLOSE = INFRARED | {
     "side": Uniform(-1.0, 1.0),
     "distance": Uniform(60.0, 120.0),
     "shift": Normal(0.0, 0.10, -0.25, 0.25, (2,)),
-    "scale": Normal(1.0, 0.15, 0.7, 1.4),
-    "aperture": Normal(0.92, 0.15, 0.0, 1.15),
+    "scale": Normal(0.95, 0.15, 0.65, 1.35),
+    "aperture": Normal(0.85, 0.18, 0.0, 1.1),
     "led_intensity": Sometimes(0.75, 0.8, 4.0, (NUM_LEDS,)),
     "led_angles": Each(tuple(angles((-35.0, 35.0), (-35.0, 35.0)) for _ in range(NUM_LEDS))),
     "vignette": Uniform(0.0, 0.2),
-    "noise": Uniform(0.003, 0.02),
-    "contrast": Uniform(0.45, 0.75),
-    "blur": Uniform(0.004, 0.010),
+    "noise": Uniform(0.002, 0.010),
+    "gamma": Uniform(1.2, 2.0),
+    "contrast": Uniform(0.7, 1.1),
+    "blur": Uniform(0.003, 0.009),
 }
-FRAMING = {"crop": {}, "wide": {}, "headset": HEADSET, "close": CLOSE}
+WIDE = {
+    "blur": Uniform(0.0005, 0.002),
+    "shift": Normal(0.0, 0.03, -0.08, 0.08, (2,)),
+    "scale": Normal(1.0, 0.06, 0.85, 1.15),
+    "equalization": constant(0.0),
+}
+FRAMING = {"crop": {}, "wide": WIDE, "headset": HEADSET, "close": CLOSE}
 
 
 def capture_table(population: str, look: str, framing: str) -> dict[str, Any]:
@@ -374,20 +380,35 @@ def capture_table(population: str, look: str, framing: str) -> dict[str, Any]:
         table = table | {
             "noise": Uniform(0.01, 0.05),
             "contrast": Uniform(0.5, 1.3),
+            "equalization": constant(0.0),
             "compression": CAPTURES[population]["compression"],
             "glasses": Sometimes(0.1, 1.0, 1.0),
         }
+    if population != "simulated" and framing == "wide":
+        table = table | {"blur": Uniform(0.001, 0.008)}
     return table
 
 
 def draw(key, table: dict[str, Any]) -> dict[str, jax.Array]:
-    """One value for every entry: a single block of random bits, cut up in the table's order."""
-    sizes = [math.prod(entry.shape) for entry in table.values()]
-    block = jax.random.uniform(key, (sum(sizes),), jnp.float32)
+    """One value for every entry, float32: a single block of uniform bits through the inverse cumulative
+    distributions, cut up in the table's order. All scalars are computed together, which keeps compilation short.
+    """
+    scalars = [scalar for entry in table.values() for scalar in _scalars(entry)]
+    normal = np.array([isinstance(s, Normal) for s in scalars])
+    low, high = np.array([s.low for s in scalars], np.float32), np.array([s.high for s in scalars], np.float32)
+    chance = np.array([getattr(s, "chance", 1.0) for s in scalars], np.float32)
+    mean, deviation = (np.array([getattr(s, n, 0.0) for s in scalars], np.float32) for n in ("mean", "deviation"))
+    ends = np.array([[_cumulative(s, s.low), _cumulative(s, s.high)] if n else [0.25, 0.75] for s, n in zip(scalars, normal, strict=True)])
+    bits = jax.random.uniform(key, (len(scalars),), jnp.float32)
+    share = jnp.clip((bits - (1.0 - chance)) / chance, 0.0, 1.0)
+    flat = jnp.where(bits >= 1.0 - chance, low + (high - low) * share, 0.0)
+    # Stay off 0 and 1, where the inverse error function is infinite.
+    level = jnp.clip(ends[:, 0] + (ends[:, 1] - ends[:, 0]) * bits, 1e-6, 1.0 - 1e-6).astype(jnp.float32)
+    bell = mean + deviation * math.sqrt(2.0) * jax.scipy.special.erfinv(2.0 * level - 1.0)
+    block = stage(jnp.where(normal, jnp.clip(bell, low, high), flat))
     values, start = {}, 0
-    for (name, entry), size in zip(table.items(), sizes, strict=True):
-        values[name] = jnp.broadcast_to(
-            entry.quantile(block[start : start + size].reshape(entry.shape)), entry.shape
-        ).astype(jnp.float32)
+    for name, entry in table.items():
+        size = math.prod(entry.shape)
+        values[name] = block[start : start + size].reshape(entry.shape)
         start += size
     return values

@@ -11,7 +11,6 @@ from eyegan_jax.simulator.geometry import (
     Camera,
     Pose,
     circle_points,
-    dot,
     eye_pose,
     fit_ellipse,
     iris_axial,
@@ -20,13 +19,12 @@ from eyegan_jax.simulator.geometry import (
     project,
     rays,
     trace,
-    unit,
 )
 from eyegan_jax.simulator.iris import pupil_ellipse, shade_iris
 from eyegan_jax.simulator.lights import (
     fresnel,
     irradiance,
-    led_directions,
+    directions,
     lighting,
     lobe,
     mirrored,
@@ -34,10 +32,12 @@ from eyegan_jax.simulator.lights import (
     to_bands,
     typical_irradiance,
 )
-from eyegan_jax.simulator.noise import bell, edge, smoothstep
+from eyegan_jax.simulator.noise import bell, edge, smoothstep, stage
 from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.populations import capture_table
 from eyegan_jax.simulator.sclera import caruncle_color, shade_sclera
-from eyegan_jax.simulator.sensor import sense
+from eyegan_jax.simulator.sensor import develop, sense
+from eyegan_jax.simulator.vectors import Vec
 from eyegan_jax.simulator.views import View
 
 OUTLINE_POINTS = 16  # points that the ellipses are fitted to
@@ -76,22 +76,23 @@ class Rendering:
     distance: jax.Array
 
 
-def visual_axis(subject: Subject, pose: Pose):
-    """The line of sight ``[3]`` in the anatomical frame: the optical axis turned by kappa, to the nose and up."""
+def visual_axis(subject: Subject, pose: Pose) -> Vec:
+    """The line of sight in the anatomical frame: the optical axis turned by kappa, to the nose and up."""
     nasal, up = jnp.tan(subject.kappa[0]), jnp.tan(subject.kappa[1])
-    return unit(pose.axis - nasal * pose.right - up * pose.down)
+    return (pose.axis - nasal * pose.right - up * pose.down).unit()
 
 
 def shade_eyeball(subject, capture, pose, light, ball, iris, direction, view: View):
     """Radiance ``[H, W, bands]`` of the ball without reflections: white, limbus, iris and pupil."""
     white = shade_sclera(subject, pose, ball.sclera, view)
-    normal = unit(ball.sclera)
+    normal = ball.sclera.unit()
     lit_white = white * irradiance(light, normal, 0.5)
     # The iris is lit through the cornea, from the side too, and shades little; light gathers opposite the lamp.
     flat = irradiance(light, pose.axis, 0.9)
     caustic = 0.0
     if view.look == "visible":
-        side = dot(ball.iris, jnp.stack([dot(light.direction[0], pose.right), dot(light.direction[0], pose.down)]))
+        lamp = light.direction[0]
+        side = ball.outward * lamp.dot(pose.right) + ball.down * lamp.dot(pose.down)
         caustic = -0.35 * jnp.clip(side / subject.iris_radius, -1.0, 1.0)
     lit_iris = iris.color * flat * (1.0 + caustic)[..., None] if view.look == "visible" else iris.color * flat
     return lit_white + iris.iris[..., None] * (lit_iris - lit_white)
@@ -99,10 +100,12 @@ def shade_eyeball(subject, capture, pose, light, ball, iris, direction, view: Vi
 
 def reflections(subject, capture, pose, light, ball, direction, view: View, pixel):
     """What the wet eye mirrors: radiance ``[H, W, bands]``, and the lamps' share of it ``[H, W]``."""
-    normal = jnp.where(ball.in_cornea[..., None], ball.normal, unit(ball.sclera))
+    normal = jax.tree.map(lambda a, b: jnp.where(ball.in_cornea, a, b), ball.normal, ball.sclera.unit())
     mirror = mirrored(direction, normal)
     strength = fresnel(direction, normal)
-    room = surroundings(capture, pose, light, mirror) * (capture.reflection * strength)[..., None]
+    # The sclera is wet too, but rough: it mirrors little of the room.
+    sharp = jnp.where(ball.in_cornea, 1.0, 0.2)
+    room = surroundings(capture, pose, light, mirror) * (capture.reflection * strength * sharp)[..., None]
     # A pixel sees a range of mirror angles: twice its own angle on the cornea.
     spread = pixel / subject.cornea_radius
     size = jnp.sqrt(jnp.square(capture.light_size) + jnp.square(spread))
@@ -110,12 +113,12 @@ def reflections(subject, capture, pose, light, ball, direction, view: View, pixe
     wet = jnp.where(ball.in_cornea, 1.0, 0.35)
     lamps, strengths = 0.0, 0.0
     toward, intensity = (
-        (led_directions(capture, pose), capture.led_intensity)
+        (directions(capture.led_angles, pose), capture.led_intensity)
         if view.look == "infrared"
-        else (light.direction, 1.6 * capture.light_intensity)
+        else (directions(capture.glint_angles, pose), 1.6 * capture.light_intensity)
     )
     color = None if view.look == "infrared" else light.color
-    for k in range(toward.shape[0]):
+    for k in range(len(toward)):
         spot = lobe(mirror, toward[k], size) * wet * dim * intensity[k]
         strengths = strengths + spot
         tint = 1.0 if color is None else color[k] / jnp.maximum(jnp.mean(color[k]), 1e-4)
@@ -126,30 +129,30 @@ def reflections(subject, capture, pose, light, ball, direction, view: View, pixe
 def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Rendering:
     """Renders one eye. Pure; ``view`` and ``domain`` are static, everything else may be traced, mapped by vmap
     and differentiated (all edges are soft over about a pixel)."""
-    pose = eye_pose(capture)
-    lid = lids.lid_state(subject, capture, pose, domain.lids_follow_gaze)
-    points = lids.landmark_points(lid)
-    camera = lids.frame_camera(view, capture, pose, points)
+    pose = stage(eye_pose(capture))
+    lid = stage(lids.lid_state(subject, capture, pose, domain.lids_follow_gaze))
+    points = stage(lids.landmark_points(lid))
+    camera = stage(lids.frame_camera(view, capture, pose, points))
     pixel = capture.distance / camera.focal
-    origin, direction = rays(camera, pose, pixel_grid(view))
-    ball = trace(subject, pose, origin, direction)
-    x, y = lids.hit_surface(lid, origin, direction)
-    edges = lids.margins(lid, x)
+    origin, direction = stage(rays(camera, pose, *pixel_grid(view)))
+    ball = stage(trace(subject, pose, origin, direction))
+    x, y = stage(lids.hit_surface(lid, origin, direction))
+    edges = stage(lids.margins(lid, x))
     from_upper, from_lower = lids.opening_distances(edges, y)
     on_ball = lids.caruncle_distance(lid, edges, x, y)
-    light = lighting(capture, pose, view.bands)
+    light = stage(lighting(capture, pose, view.bands))
 
-    iris = shade_iris(subject, capture, ball.iris, ball.in_cornea, view, pixel)
-    eye = shade_eyeball(subject, capture, pose, light, ball, iris, direction, view)
-    flesh = caruncle_color(subject, view) * irradiance(light, jnp.array([0.3, 0.0, -1.0]), 0.5)
+    iris = stage(shade_iris(subject, capture, ball, view, pixel))
+    eye = stage(shade_eyeball(subject, capture, pose, light, ball, iris, direction, view))
+    flesh = caruncle_color(subject, view) * irradiance(light, Vec(*jnp.array([0.3, 0.0, -1.0])), 0.5)
     eye = flesh + edge(on_ball, jnp.maximum(pixel, 0.6))[..., None] * (eye - flesh)
     # The upper lid and its lashes shade the ball below them; the corners lie deep.
     depth = jnp.maximum(from_upper, 0.0)
     shadow = 1.0 - capture.lid_shadow * (0.75 * jnp.exp(-depth / 1.5) + 0.25 * jnp.exp(-depth / 4.0))
     corner = smoothstep(-0.02, 0.22, edges.along) * (1.0 - 0.8 * smoothstep(0.75, 1.02, edges.along))
-    shadow = shadow * (0.55 + 0.45 * corner) * (1.0 - 0.3 * jnp.exp(-jnp.maximum(from_lower, 0.0) / 0.7))
+    shadow = shadow * (0.68 + 0.32 * corner) * (1.0 - 0.3 * jnp.exp(-jnp.maximum(from_lower, 0.0) / 0.7))
     eye = eye * shadow[..., None]
-    mirror, glints = reflections(subject, capture, pose, light, ball, direction, view, pixel)
+    mirror, glints = stage(reflections(subject, capture, pose, light, ball, direction, view, pixel))
     seen = edge(on_ball, pixel) * edge(from_upper - 0.3, jnp.maximum(pixel, 0.5))
     eye = eye + mirror * seen[..., None]
     # The tear film gathers on the lower margin and shines.
@@ -157,18 +160,19 @@ def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Re
     eye = eye + (tear * 0.22 * (0.4 + capture.reflection))[..., None] * (light.ambient + 0.5 * light.color[0])
 
     opening = jnp.clip(edge(from_upper, pixel) + edge(from_lower, pixel) - 1.0, 0.0, 1.0)
-    skin_radiance = skin.shade_skin(subject, lid, edges, light, x, y, direction, view, pixel)
-    radiance = skin_radiance + opening[..., None] * (eye - skin_radiance)
+    skin_radiance = stage(skin.shade_skin(subject, lid, edges, light, x, y, direction, view, pixel))
+    radiance = stage(skin_radiance + opening[..., None] * (eye - skin_radiance))
     radiance = _add_hair(subject, capture, pose, lid, edges, light, radiance, x, y, view, pixel)
-    frame = glasses.frame_coverage(capture, x, y, pixel)
+    frame = stage(glasses.frame_coverage(capture, x, y, pixel))
     radiance = _add_glasses(capture, light, radiance, frame, x, y, view, pixel)
+    radiance = stage(radiance)
     albedo, typical = skin.skin_albedo(subject, view), typical_irradiance(light)
     image = _picture(capture, radiance, albedo, typical, view, domain)
 
     inside = (from_upper > 0.0) & (from_lower > 0.0) & (on_ball > 0.0)
     part = jnp.where(iris.pupil_distance > 0.0, 3, jnp.where(iris.iris_distance > 0.0, 2, 1))
     outlines = _outlines(subject, capture, camera, pose)
-    margin_pixels = lids.landmarks(camera, pose, points)
+    margin_pixels = project(camera, pose, points)
     return Rendering(
         image=image,
         mask=jnp.where(inside, part, 0).astype(jnp.int32),
@@ -179,9 +183,9 @@ def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Re
         iris=outlines[0],
         pupil=fit_ellipse(outlines[1]),
         iris_ellipse=fit_ellipse(outlines[0]),
-        ball=project(camera, pose, jnp.zeros(3)),
+        ball=project(camera, pose, Vec(*jnp.zeros(3))),
         gaze=angles_to_vector(capture.gaze),
-        visual_gaze=pose.to_camera @ visual_axis(subject, pose),
+        visual_gaze=visual_axis(subject, pose).turned(pose.to_camera).array(),
         head=capture.head,
         focal=camera.focal,
         distance=capture.distance,
@@ -207,10 +211,10 @@ def pupil_center(subject: Subject, capture: Capture, view: View, domain: Domain)
 
 def _add_hair(subject, capture, pose, lid, edges, light, radiance, x, y, view: View, pixel):
     # An upper lid that is raised, by gaze or by a head tipped back, turns its lashes up.
-    lift = 1.1 * jnp.arcsin(jnp.clip(-pose.axis[1] * lid.aperture, -0.9, 0.9)) - 0.5 * (1.0 - lid.aperture)
-    toward = pose.to_camera.T @ jnp.array([0.0, 0.0, -1.0])
-    lift = lift + jnp.arcsin(jnp.clip(toward[1], -0.9, 0.9))
-    coverage = hair.lash_coverage(subject, lid, edges, lift, x, y, view, pixel)
+    lift = 1.1 * jnp.arcsin(jnp.clip(-pose.axis.y * lid.aperture, -0.9, 0.9)) - 0.5 * (1.0 - lid.aperture)
+    # The camera as the head sees it: above (negative) or below.
+    lift = lift - jnp.arcsin(jnp.clip(pose.to_camera[2, 1], -0.9, 0.9))
+    coverage = stage(hair.lash_coverage(subject, lid, edges, lift, x, y, view, pixel))
     brow = hair.brow_coverage(subject, lid, edges, x, y, view)
     color = jnp.full((1,), 0.05) if view.look == "infrared" else to_bands(subject.hair_color, view.bands)
     lit = color * typical_irradiance(light)
@@ -229,10 +233,9 @@ def _add_glasses(capture, light, radiance, frame, x, y, view: View, pixel):
 
 def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
     if domain.sensor:
-        picture = sense(capture, radiance, albedo, typical, view, domain.largest_blur, domain.lossy)
+        table = capture_table(domain.population, view.look, view.framing)
+        picture = sense(capture, radiance, albedo, typical, view, table)
     else:
-        from eyegan_jax.simulator.sensor import develop
-
         picture = develop(capture, radiance, albedo, typical)
     return jnp.broadcast_to(2.0 * picture - 1.0, (view.height, view.width, view.channels))
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from eyegan_jax.simulator.lights import to_bands, warmth
-from eyegan_jax.simulator.noise import hash_normal, value_noise
+from eyegan_jax.simulator.noise import hash_normal, noise_layers, stage
 from eyegan_jax.simulator.parameters import Capture
 from eyegan_jax.simulator.views import View
 
+LEVELS = 24  # gray levels of the equalisation
 SKIN_LEVEL = 0.30  # linear level that an adapting exposure gives to skin
 # ITU-T T.81, table K.1 (luminance), the quantisation steps of quality 50 in units of 1/255.
 QUANTIZATION = np.array(
@@ -63,18 +64,13 @@ def blur(image, sigma, radius: int):
     return image
 
 
-def blur_radius(view: View, largest: float) -> int:
-    """Taps that a blur of up to ``largest`` (share of the width) needs: two standard deviations."""
-    return max(1, round(2.0 * largest * view.width))
-
-
 def noise_field(capture: Capture, view: View, bands: int):
     """White noise and coarser grain ``[H, W, bands]`` of the strengths that the capture asks for."""
     y, x = jnp.meshgrid(jnp.arange(view.height), jnp.arange(view.width), indexing="ij")
-    planes = [hash_normal(x, y, capture.capture_seed + jnp.uint32(101 * band)) for band in range(bands)]
-    white = jnp.stack(planes, axis=-1) * capture.noise
-    grain = value_noise(x / 1.9, y / 1.9, capture.capture_seed + jnp.uint32(7)) * capture.grain * 1.6
-    return white + grain[..., None]
+    seeds = capture.capture_seed + 101 * jnp.arange(bands, dtype=jnp.uint32)
+    white = hash_normal(x[..., None], y[..., None], seeds) * capture.noise
+    (grain,) = noise_layers(capture.capture_seed + jnp.uint32(7), (x / 1.9, y / 1.9))
+    return stage(white) + 1.6 * capture.grain * grain[..., None]
 
 
 def _dct_matrix():
@@ -103,11 +99,31 @@ def compress(image, step):
     return blocks.reshape(padded.shape)[:height, :width]
 
 
-def sense(capture: Capture, radiance, skin, typical, view: View, largest_blur: float, lossy: bool):
-    """Radiance ``[H, W, bands]`` to the picture ``[H, W, bands]`` in [0, 1]."""
-    radiance = blur(radiance * vignette(capture, view), capture.blur * view.width, blur_radius(view, largest_blur))
+def equalize(image, amount):
+    """Histogram equalisation of ``[H, W, C]`` in [0, 1] by ``amount``: gray levels through their own cumulative
+    distribution (of the bands' mean), which is sampled at LEVELS levels with soft steps, hence differentiable."""
+    gray = image.mean(axis=-1, keepdims=True)
+    levels = jnp.linspace(0.0, 1.0, LEVELS)
+    step = 1.0 / (LEVELS - 1)
+    below = 0.5 * (1.0 + jnp.tanh((levels - gray) / step))
+    cumulative = stage(below.mean(axis=(0, 1)))
+    reached = jnp.clip((gray - levels[:-1]) / step, 0.0, 1.0)
+    flat = cumulative[0] + jnp.sum(reached * (cumulative[1:] - cumulative[:-1]), axis=-1, keepdims=True)
+    return image * (1.0 + amount * (flat / jnp.maximum(gray, 1e-3) - 1.0))
+
+
+def sense(capture: Capture, radiance, skin, typical, view: View, table):
+    """Radiance ``[H, W, bands]`` to the picture ``[H, W, bands]`` in [0, 1].
+
+    table: the captures' distributions; what it never uses (compression, equalisation) is left out, and its
+    largest blur sets the filter's size (two standard deviations).
+    """
+    radius = max(1, round(2.0 * table["blur"].high * view.width))
+    radiance = blur(radiance * vignette(capture, view), capture.blur * view.width, radius)
     value = develop(capture, radiance, skin, typical)
-    value = value + noise_field(capture, view, value.shape[-1])
-    if lossy:
-        value = compress(value, capture.compression)
+    value = jnp.clip(value + noise_field(capture, view, value.shape[-1]), 0.0, 1.0)
+    if table["compression"].high > 0.0:
+        value = jnp.clip(compress(value, capture.compression), 0.0, 1.0)
+    if table["equalization"].high > 0.0:
+        value = equalize(value, capture.equalization)
     return jnp.clip(value, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""One file per published system; :func:`build` finds the one a config names."""
+"""One file per published system; :func:`build_system` finds the one a config names."""
 
 import difflib
 import importlib
@@ -8,10 +8,10 @@ import ml_collections
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems.base import System
 
-SYSTEMS = ("simgan", "seg2eye", "segmenter", "residual", "redirect", "text_edit")
+SYSTEMS = ("simgan", "seg2eye", "segmenter", "residual", "fusion", "redirect", "text_edit")
 
 
-def build(config: ml_collections.ConfigDict) -> System:
+def build_system(config: ml_collections.ConfigDict) -> System:
     """The system that ``config.system`` names, built from the rest of the config."""
     if config.system not in SYSTEMS:
         near = difflib.get_close_matches(config.system, SYSTEMS, 1)

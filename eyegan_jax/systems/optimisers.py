@@ -1,14 +1,16 @@
 """An optax optimiser from its few lines of config."""
 
+from typing import Any
+
 import ml_collections
 import optax
 
 from eyegan_jax.errors import UserError
 
 
-def optimiser_config(name: str = "sgd", learning_rate: float = 1e-3) -> ml_collections.ConfigDict:
-    """The fields of one optimiser with their defaults."""
-    return ml_collections.ConfigDict(
+def optimiser_config(name: str = "sgd", learning_rate: float = 1e-3, **settings: Any) -> ml_collections.ConfigDict:
+    """The fields of one optimiser with their defaults, but for the given ``settings``."""
+    fields = (
         {
             "name": name,  # sgd or adam
             "learning_rate": learning_rate,
@@ -20,8 +22,10 @@ def optimiser_config(name: str = "sgd", learning_rate: float = 1e-3) -> ml_colle
             "clip_norm": 0.0,  # global gradient norm, 0 = no clipping
             "decay_start": 0,  # step from which the learning rate falls linearly to zero ...
             "decay_end": 0,  # ... at this step; 0 = constant. Steps count this network's own updates.
+            "halve_every": 0,  # steps after which the learning rate is halved, again and again; 0 = never
         }
     )
+    return ml_collections.ConfigDict(fields | settings)
 
 
 def build_optimiser(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
@@ -29,6 +33,8 @@ def build_optimiser(config: ml_collections.ConfigDict) -> optax.GradientTransfor
     rate = config.learning_rate
     if config.decay_end:
         rate = optax.linear_schedule(rate, 0.0, config.decay_end - config.decay_start, config.decay_start)
+    elif config.halve_every:
+        rate = optax.exponential_decay(rate, config.halve_every, 0.5, staircase=True)
     if config.name == "sgd":
         parts = [optax.sgd(rate, momentum=config.momentum or None, nesterov=config.nesterov)]
         if config.weight_decay:

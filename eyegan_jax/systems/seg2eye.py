@@ -1,4 +1,6 @@
-"""Seg2Eye: content-consistent generation of realistic eyes with style (Buehler et al., ICCVW 2019, 1911.03346)."""
+"""Seg2Eye: content-consistent generation of realistic eyes with style (Buehler et al., ICCVW 2019,
+1911.03346).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import optax
 from eyegan_jax import losses
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
+from eyegan_jax.layers import keys as random_keys
 from eyegan_jax.layers import spectral
 from eyegan_jax.networks.patch_discriminator import PatchDiscriminator
 from eyegan_jax.networks.style_encoder import StyleEncoder
@@ -21,14 +24,15 @@ from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, global_position
 from eyegan_jax.systems.optimisers import build_optimiser
 
 Variables = dict[str, dict[str, Any]]
-"""``{"generator": collections, "encoder": collections}``, as Flax applies them."""
+"""``{"generator": collections, "encoder": collections}``, as Flax applies them: ``state.average``."""
 
 
 @flax.struct.dataclass
 class Seg2EyeState:
     """Arrays only. ``painter`` holds the parameters of generator and encoder, which one optimiser trains.
 
-    painter_average: the exponential moving average of ``painter``, used after training.
+    average: what is used after training: the exponential moving average of ``painter`` with singular vectors
+        of its own, as collections for Flax.
     spectral: the singular vectors of the kernels of all three networks; always one power iteration past the
         latest update of the kernels.
     batch_stats: the generator's running averages; empty with instance statistics.
@@ -36,7 +40,7 @@ class Seg2EyeState:
 
     step: jax.Array
     painter: Any
-    painter_average: Any
+    average: Variables
     discriminator: Any
     spectral: Any
     batch_stats: Any
@@ -70,8 +74,8 @@ class Weights:
 class Seg2Eye:
     """Networks, loss weights and schedule of one run; immutable. See ``configs/seg2eye.py`` for every field.
 
-    The stream "eyes" has ``image [H, W, C]`` (the target), its ``mask [H, W]`` and ``references [k, H, W, C]``,
-    other pictures of the same person.
+    The stream "eyes" has ``image [H, W, C]`` (the target), its ``mask [H, W]`` and ``references [k, H, W,
+    C]``, other pictures of the same person.
     """
 
     generator: StyleGenerator
@@ -96,15 +100,17 @@ class Seg2Eye:
         del devices
         image, mask, references = (batch["eyes"][name][:1, 0] for name in ("image", "mask", "references"))
         image, references = to_float(image), to_float(references)
+        key = random_keys.compact(key)
         encoder = self.encoder.init(jax.random.fold_in(key, 0), references)
         style = jnp.zeros((1, self.encoder.code))
         generator = self.generator.init(jax.random.fold_in(key, 1), mask, style)
         discriminator = self.discriminator.init(jax.random.fold_in(key, 2), mask, image)
         painter = {"generator": generator["params"], "encoder": encoder["params"]}
+        average = {"generator": dict(generator), "encoder": dict(encoder)}
         return Seg2EyeState(
             step=jnp.zeros((), jnp.int32),
             painter=painter,
-            painter_average=jax.tree.map(jnp.copy, painter),
+            average=jax.tree.map(jnp.copy, average),
             discriminator=discriminator["params"],
             spectral={
                 "generator": generator["spectral"],
@@ -120,11 +126,15 @@ class Seg2Eye:
         """Everything is replicated."""
         return jax.tree.map(lambda _: False, state)
 
-    def adversarial_step(self, state: Seg2EyeState, batch: Batch, key: jax.Array) -> tuple[Seg2EyeState, Metrics]:
+    def adversarial_step(
+        self, state: Seg2EyeState, batch: Batch, key: jax.Array
+    ) -> tuple[Seg2EyeState, Metrics]:
         """One update of D on fresh fakes, then one of G and E against the new D.
 
-        Both updates see the same fakes, which depend on G and E alone, so one forward pass of the generator serves
-        both: its pullback waits until D has been updated. This is the usual alternation, not an approximation.
+        Both updates see the same fakes, which depend on G and E alone, so one forward pass of the generator
+            serves
+        both: its pullback waits until D has been updated. This is the usual alternation, not an
+            approximation.
         """
         mask, target, references, present = self._samples(batch["eyes"], key)
 
@@ -151,18 +161,33 @@ class Seg2Eye:
         gradient = mean_over_devices(pullback(cotangent)[0])
         updates, optimiser = self.painter_optimiser.update(gradient, state.painter_optimiser, state.painter)
         painter = optax.apply_updates(state.painter, updates)
-        average = optax.incremental_update(painter, state.painter_average, 1.0 - self.averaging)
         advanced = {name: spectral.advance(painter[name], state.spectral[name]) for name in painter}
-        metrics |= mean_over_devices({f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value})
-        metrics["gradient/painter"] = optax.global_norm(gradient)
+        metrics |= mean_over_devices(
+            {f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value}
+        )
+        metrics["gradient/painter"] = optax.tree.norm(gradient)
         state = state.replace(
             painter=painter,
-            painter_average=average,
+            average=self._averaged(state.average, painter, batch_stats),
             painter_optimiser=optimiser,
             spectral=state.spectral | advanced,
             batch_stats=batch_stats,
         )
         return state, metrics
+
+    def _averaged(self, average: Variables, painter, batch_stats) -> Variables:
+        """The moving average one step on."""
+        result = {}
+        for name, params in painter.items():
+            before = average[name]
+            params = optax.incremental_update(params, before["params"], 1.0 - self.averaging)
+            result[name] = before | {
+                "params": params,
+                "spectral": spectral.advance(params, before["spectral"]),
+            }
+        if batch_stats:
+            result["generator"]["batch_stats"] = batch_stats
+        return result
 
     def _samples(self, eyes: Mapping[str, jax.Array], key: jax.Array):
         """Mask, target, references in [-1, 1] and which references are shown, ``[B, k]`` or None for all."""
@@ -179,7 +204,9 @@ class Seg2Eye:
         present = None
         if self.vary_references and count > 1:
             shown = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, 1), (), 1, count + 1))(keys)
-            present = jnp.arange(count) < shown[:, None]
+            # Any of them, whatever the order that they came in.
+            places = jax.vmap(lambda k: jax.random.permutation(jax.random.fold_in(k, 2), count))(keys)
+            present = places < shown[:, None]
         return mask, to_float(target), to_float(references), present
 
     def _generator_variables(self, painter, state: Seg2EyeState) -> dict[str, Any]:
@@ -209,7 +236,7 @@ class Seg2Eye:
         discriminator = optax.apply_updates(state.discriminator, updates)
         advanced = spectral.advance(discriminator, state.spectral["discriminator"])
         metrics = mean_over_devices(scores | {"loss/discriminator": value})
-        metrics["gradient/discriminator"] = optax.global_norm(gradient)
+        metrics["gradient/discriminator"] = optax.tree.norm(gradient)
         state = state.replace(
             discriminator=discriminator,
             discriminator_optimiser=optimiser,
@@ -251,14 +278,6 @@ class Seg2Eye:
                 parts["gram"] = losses.gram_style(own_features[first:], features[first:], self.gram_order)
         return parts
 
-    def variables(self, state: Seg2EyeState, average: bool = True) -> Variables:
-        """What the functions below take: the averaged networks, or those of the last step."""
-        painter = state.painter_average if average else state.painter
-        return {
-            "generator": self._generator_variables(painter, state),
-            "encoder": {"params": painter["encoder"], "spectral": state.spectral["encoder"]},
-        }
-
     def encode(self, variables: Variables, references: jax.Array) -> jax.Array:
         """Style codes ``[N, D]`` of people, from ``references [N, k, H, W, C]`` in [-1, 1]; any k."""
         return self.encoder.apply(variables["encoder"], references)[0]
@@ -281,10 +300,13 @@ class Seg2Eye:
 
         return jnp.moveaxis(jax.lax.map(paint, styles), 0, 1)
 
-    def interpolate(self, variables: Variables, mask: jax.Array, first, second, weights: jax.Array) -> jax.Array:
+    def interpolate(
+        self, variables: Variables, mask: jax.Array, first, second, weights: jax.Array
+    ) -> jax.Array:
         """``mask [M, H, W]`` on the way from one person to another: ``[M, len(weights), H, W, C]``.
 
-        first, second: references ``[k, h, w, C]`` of either person (k may differ). weights: 0 = first, 1 = second.
+        first, second: references ``[k, h, w, C]`` of either person (k may differ). weights: 0 = first, 1 =
+            second.
         """
         a, b = (self.encode(variables, references[None]) for references in (first, second))
         weights = jnp.asarray(weights)[:, None]
@@ -296,7 +318,7 @@ class Seg2Eye:
         target, references = to_float(eyes["image"][:, 0]), to_float(eyes["references"][:, 0])
         mask = eyes["mask"][:, 0]
         shades = jnp.broadcast_to((mask[..., None] / (self.generator.labels - 1)) * 2.0 - 1.0, target.shape)
-        painted = self.synthesize(self.variables(state), mask, references)
+        painted = self.synthesize(state.average, mask, references)
         return jnp.stack([shades, references[:, 0], painted, target])
 
 
@@ -306,7 +328,8 @@ def build(config: ml_collections.ConfigDict) -> Seg2Eye:
     dtype = jnp.dtype(config.dtype)
     if c.encoder.aggregate not in ("max", "mean", "attention"):
         raise UserError(
-            f"config.seg2eye.encoder.aggregate: expected 'max', 'mean' or 'attention', found {c.encoder.aggregate!r}"
+            "config.seg2eye.encoder.aggregate: expected 'max', 'mean' or 'attention', "
+            f"found {c.encoder.aggregate!r}"
         )
     if c.loss.gram_order not in (1, 2):
         raise UserError(f"config.seg2eye.loss.gram_order: expected 1 or 2, found {c.loss.gram_order}")

@@ -1,4 +1,6 @@
-"""Every setting of Seg2Eye and its two presets. In the package, so that an imported checkpoint needs no config file."""
+"""Every setting of Seg2Eye and its two presets. In the package, so that an imported checkpoint needs no
+config file.
+"""
 
 import ml_collections
 
@@ -8,9 +10,9 @@ from eyegan_jax.systems.optimisers import optimiser_config
 def paper() -> ml_collections.ConfigDict:
     """The paper's equations and sizes, without the defects of the released code.
 
-    AdaIN normalises, the encoder has activations and sees brightness, Gram matrices are compared by the L1 norm from
-    the second layer on. Weights are those of the published run scripts; that of Gram is rescaled for L1 (the scripts'
-    1e4 goes with the squared difference, see :func:`official`).
+    AdaIN normalises, the encoder has activations and sees brightness, Gram matrices are compared by the L1
+    norm from the second layer on. Weights are those of the published run scripts; that of Gram is rescaled
+    for L1 (the scripts' 1e4 goes with the squared difference, see :func:`official`).
     """
     config = ml_collections.ConfigDict()
     config.generator = ml_collections.ConfigDict(

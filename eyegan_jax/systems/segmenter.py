@@ -136,7 +136,7 @@ class Segmenter:
         average = optax.incremental_update(
             {"params": params, "batch_stats": batch_stats}, state.average, 1.0 - self.averaging
         )
-        metrics = mean_over_devices(parts) | {"loss/segmenter": value, "gradient/segmenter": optax.global_norm(gradient)}
+        metrics = mean_over_devices(parts) | {"loss/segmenter": value, "gradient/segmenter": optax.tree.norm(gradient)}
         return state.replace(params=params, batch_stats=batch_stats, average=average, optimiser=optimiser), metrics
 
     def pictures(self, state: SegmenterState, batch: Batch) -> jax.Array:
@@ -168,6 +168,7 @@ def build(config: ml_collections.ConfigDict) -> Segmenter:
         network=RITnet(
             classes=CLASSES[c.classes],
             features=c.features,
+            levels=c.levels,
             dropout=c.dropout,
             initialisation=c.initialisation,
             axis_name=AXIS,

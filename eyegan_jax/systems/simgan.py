@@ -125,7 +125,8 @@ class SimGAN:
             refined = self.refiner.apply({"params": params}, images)
             regularisation = losses.self_regularisation(refined, images, self.psi, self.reduction)
             if not adversarial:
-                return regularisation, {"loss/regularisation": regularisation}
+                # With its weight: SGD at the paper's learning rate leaves the range of tanh on the bare sum.
+                return self.regularisation * regularisation, {"loss/regularisation": regularisation}
             logits = self.discriminator.apply({"params": state.discriminator}, refined)
             realism = losses.patch_cross_entropy(logits, losses.REAL, self.reduction)
             total = realism + self.regularisation * regularisation

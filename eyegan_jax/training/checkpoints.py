@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from eyegan_jax.errors import UserError
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax logs what it then raises; the exceptions become one clear line here.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -38,8 +41,13 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        try:
+            self._manager.close()
+        except Exception as error:
+            # What stopped the run is worth more than what closing stumbles over after it.
+            if kind is None:
+                raise self._unwritable(error) from error
 
     @property
     def steps(self) -> list[int]:
@@ -50,18 +58,32 @@ class Checkpoints:
         """Start writing; training goes on. A step that is already there is left alone.
 
         position: JSON, what a resumed run needs besides the state. monitor: decides the best (higher is better).
+        Raises UserError where this checkpoint or the one before it could not be written.
         """
-        if step in self._manager.all_steps():
-            return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
-            metrics=None if monitor is None else {"monitor": float(monitor)},
-        )
+        try:
+            if step in self._manager.all_steps():
+                return
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
+                ),
+                metrics=None if monitor is None else {"monitor": float(monitor)},
+            )
+        except Exception as error:
+            raise self._unwritable(error) from error
 
     def wait(self) -> None:
-        """Block until everything is on disk."""
-        self._manager.wait_until_finished()
+        """Block until everything is on disk. Raises UserError where something could not be written."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: BaseException) -> UserError:
+        finished = [int(path.name) for path in self.path.glob("*") if path.name.isdigit()]
+        good = f"the last good checkpoint is {self.path / str(max(finished))}" if finished else "there is none yet"
+        return UserError(f"{self.path}: expected to write a checkpoint, found {_reason(error)}; {good}")
 
     def restore(self, step: int, abstract: Any) -> tuple[Any, dict]:
         """``(state, position)`` of one step; ``abstract`` has the shapes, dtypes and shardings wanted."""
@@ -69,30 +91,53 @@ class Checkpoints:
             warnings.simplefilter("ignore")
             got = self._manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()
+                ),
             )
         return got["state"], got["position"]
 
-    def restore_newest(self, abstract_of: Callable[[dict], Any], warn: Callable[[str], None]) -> tuple[int, Any, dict] | None:
+    def restore_newest(
+        self, abstract_of: Callable[[dict], Any], warn: Callable[[str], None]
+    ) -> tuple[int, Any, dict] | None:
         """The newest checkpoint that can be read, or None where there is none at all.
 
         A damaged one is named through ``warn`` and the one before it is tried. ``abstract_of(shapes)`` gets the
         stored shapes by path, so that the caller can adapt a device axis.
         """
-        failures = []
+        damaged: list[int] = []
         for step in reversed(self.steps):
             try:
                 state, position = self.restore(step, abstract_of(self._shapes(step)))
-                return step, state, position
             except UserError:
                 raise
             except Exception as error:  # Orbax raises many kinds for one cause: the files are not whole.
-                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-                failures.append(step)
-                warn(f"checkpoint {self.path / str(step)} cannot be read ({reason}); trying the one before it")
-        if failures:
-            raise UserError(f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {failures})")
+                damaged.append(step)
+                warn(
+                    f"checkpoint {self.path / str(step)} cannot be read ({_reason(error)}); trying the one before it"
+                )
+                continue
+            self._set_aside(damaged)
+            return step, state, position
+        if damaged:
+            raise UserError(
+                f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})"
+            )
         return None
+
+    def _set_aside(self, steps: list[int]) -> None:
+        """Move damaged checkpoints to ``WORKDIR/damaged``: out of the way of new ones of the same steps, not lost."""
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            for step in steps:
+                place = self.path.parent / "damaged" / f"{step}"
+                shutil.rmtree(place, ignore_errors=True)
+                place.parent.mkdir(exist_ok=True)
+                (self.path / str(step)).rename(place)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints set aside")
+        self._manager.reload()
 
     def load_newest(self) -> tuple[int, dict]:
         """``(step, state)`` of the newest checkpoint as nested dicts of NumPy arrays, whatever devices wrote it."""
@@ -115,7 +160,20 @@ class Checkpoints:
     def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Stored shape of every state leaf by its dotted path."""
         leaves = jax.tree_util.tree_flatten_with_path(self._metadata(step))[0]
-        return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+        return {
+            jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves
+        }
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what the operating system said, where it was the cause, else the first line of ``error``."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def load_config(workdir: Path) -> dict:
@@ -133,4 +191,3 @@ def relayout(images: np.ndarray, devices: int) -> np.ndarray:
     """A device-leading array ``[d, s, ...]`` for another device count ``[devices, d * s / devices, ...]``."""
     total = images.shape[0] * images.shape[1]
     return images.reshape(devices, total // devices, *images.shape[2:])
-

@@ -34,7 +34,9 @@ def base_config(system: str) -> ml_collections.ConfigDict:
 
 
 def apply_variant(
-    config: ml_collections.ConfigDict, variant: str, variants: Mapping[str, Callable[[ml_collections.ConfigDict], None]]
+    config: ml_collections.ConfigDict,
+    variant: str,
+    variants: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
 ) -> ml_collections.ConfigDict:
     """Apply the named change to ``config`` and lock it; ``""`` changes nothing."""
     if variant and variant not in variants:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -17,14 +18,12 @@ from eyegan_jax import pictures, systems
 from eyegan_jax.data.sources import DeviceSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
-from eyegan_jax.systems.base import Phase, System, global_positions
+from eyegan_jax.systems.base import Phase, System
 from eyegan_jax.training.checkpoints import Checkpoints, load_config, relayout
 from eyegan_jax.training.interrupts import Interrupts
 from eyegan_jax.training.parallel import Parallel
+from eyegan_jax.training.program import PREVIEW, SYSTEM, device_steps
 from eyegan_jax.training.writers import MetricWriter
-
-DATA, SYSTEM, PREVIEW = range(3)
-"""Purposes of the keys that are folded out of a step's key."""
 
 
 class Diverged(UserError):
@@ -49,7 +48,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     workdir = Path(workdir)
     parallel = Parallel(config.run.parallel)
     per_device = parallel.per_device(config.batch_size)
-    system = systems.build(config)
+    system = systems.build_system(config)
     _claim_workdir(config, workdir)
     sources = build_streams(config, {name for phase in system.phases for name in phase.streams})
     trainer = _Trainer(config, workdir, parallel, per_device, system, sources)
@@ -132,7 +131,7 @@ class _Trainer:
 
             return jax.tree_util.tree_map_with_path(leaf, self.state, shardings)
 
-        found = checkpoints.restore_newest(abstract, tqdm.write)
+        found = checkpoints.restore_newest(abstract, partial(tqdm.write, file=sys.stderr))
         if found is None:
             return 0
         step, state, _ = found
@@ -148,28 +147,9 @@ class _Trainer:
     def _compiled(self, phase: Phase, count: int) -> Any:
         """The device program that runs ``count`` steps of ``phase``, compiled on first use."""
         if (phase.name, count) not in self.compiled:
-            program = partial(self._device_steps, phase, count)
+            program = device_steps(phase, count, self.root, self.on_device, self.per_device)
             self.compiled[phase.name, count] = self.parallel.compile(program, self.sharding)
         return self.compiled[phase.name, count]
-
-    def _device_steps(self, phase: Phase, count: int, state: Any, resident: Any, host_batch: Any):
-        """Per device: draw, step, advance; metrics stacked over the ``count`` steps."""
-
-        def once(state, _):
-            key = jax.random.fold_in(self.root, state.step)
-            positions = global_positions(self.per_device)
-            batch = dict(host_batch)
-            for stream, (name, samples) in enumerate(sorted(phase.streams.items())):
-                if name in self.on_device:
-                    data_key = jax.random.fold_in(jax.random.fold_in(key, DATA), stream)
-                    batch[name] = draw_batch(self.on_device[name], resident[name], data_key, positions, samples)
-            advanced, metrics = phase.step(state, batch, jax.random.fold_in(key, SYSTEM))
-            return advanced.replace(step=state.step + 1), metrics
-
-        if count == 1:
-            state, metrics = once(state, None)
-            return state, jax.tree.map(lambda m: m[None], metrics)
-        return jax.lax.scan(once, state, None, length=count)
 
     def _host_batch(self, phase: Phase, step: int, start: int) -> Any:
         """The next batch of every streamed stream of this phase (none where all data is on the device)."""
@@ -216,7 +196,13 @@ class _Trainer:
 
     def _dispatch_size(self, step: int, end: int, most: int) -> int:
         """``most`` steps where no boundary lies between, else one: two programs per phase at most."""
-        events = [end, *(_next(step, every) for every in (self.config.run.samples_every, self.config.run.checkpoint_every))]
+        events = [
+            end,
+            *(
+                _next(step, every)
+                for every in (self.config.run.samples_every, self.config.run.checkpoint_every)
+            ),
+        ]
         return most if step + most <= min(events) else 1
 
     def _due(self, step: int, end: int, every: int) -> bool:
@@ -237,7 +223,9 @@ class _Trainer:
             return
         state = self.state if jax.process_count() == 1 else self.parallel.to_host(self.state)
         grid = np.asarray(self.draw_pictures(state, self.preview))
-        pictures.grid_png(grid, self.workdir / "samples" / f"{step:07d}.png", scale=max(1, 160 // grid.shape[2]))
+        pictures.grid_png(
+            grid, self.workdir / "samples" / f"{step:07d}.png", scale=max(1, 160 // grid.shape[2])
+        )
 
 
 class _Log:
@@ -255,7 +243,12 @@ class _Log:
         self.config, self.last_good = config, last_good
         self.writer = MetricWriter(workdir, step) if first_process else None
         self.bar = tqdm(
-            total=total, initial=step, unit="step", dynamic_ncols=True, disable=not first_process, mininterval=0.5
+            total=total,
+            initial=step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not first_process,
+            mininterval=0.5,
         )
         self.pending: tuple | None = None
         self.started = self.last_time = time.monotonic()
@@ -286,8 +279,14 @@ class _Log:
             figures = {name: float(value[i]) for name, value in values.items()}
             for name, value in figures.items():
                 if not np.isfinite(value):
-                    good = f"the last good checkpoint is {self.last_good}" if self.last_good else "no checkpoint yet"
-                    raise Diverged(f"step {step + i + 1} ({phase}): expected a finite {name}, found {value}; {good}")
+                    good = (
+                        f"the last good checkpoint is {self.last_good}"
+                        if self.last_good
+                        else "no checkpoint yet"
+                    )
+                    raise Diverged(
+                        f"step {step + i + 1} ({phase}): expected a finite {name}, found {value}; {good}"
+                    )
             if self.config.run.monitor in figures:
                 self.monitored_values.append(figures[self.config.run.monitor])
             done = step + i + 1
@@ -302,7 +301,9 @@ class _Log:
         if self.writer:
             timing = {"seconds": now - self.started, "images_per_second": rate}
             self.writer.write(step, phase, timing | figures)
-        shown = {name.removeprefix("loss/"): f"{v:.4g}" for name, v in figures.items() if name.startswith("loss/")}
+        shown = {
+            name.removeprefix("loss/"): f"{v:.4g}" for name, v in figures.items() if name.startswith("loss/")
+        }
         self.bar.set_description(phase, refresh=False)
         self.bar.set_postfix({"img/s": f"{rate:.0f}"} | shown, refresh=False)
 
@@ -342,7 +343,9 @@ def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
-    return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}
+    return {
+        name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()
+    }
 
 
 def _next(step: int, every: int) -> float:

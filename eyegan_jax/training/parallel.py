@@ -26,7 +26,9 @@ class Parallel:
             raise UserError(f"config.run.parallel: expected 'pmap' or 'shard_map', found {wrapper!r}")
         self.wrapper = wrapper
         self.devices = list(devices or jax.devices())
-        self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), devices=self.devices, axis_types=(AxisType.Auto,))
+        self.mesh = jax.make_mesh(
+            (len(self.devices),), (AXIS,), devices=self.devices, axis_types=(AxisType.Auto,)
+        )
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
         self._local = [d for d in self.devices if d.process_index == jax.process_index()]
@@ -83,14 +85,17 @@ class Parallel:
         """
         if self.wrapper == "pmap":
             axes = jax.tree.map(lambda s: 0 if s else None, sharding)
-            return jax.pmap(
-                step,
+            mapped = jax.pmap(
+                lambda state, resident, batch, _: step(state, resident, batch),
                 AXIS,
-                in_axes=(axes, None, 0),
+                in_axes=(axes, None, 0, 0),
                 out_axes=(axes, None),
                 donate_argnums=(0,),
                 devices=self.devices,
             )
+            # pmap wants one argument with a device axis; there is none where no batch is fed and nothing is sharded.
+            present = np.zeros(len(self._local), np.int8)
+            return lambda state, resident, batch: mapped(state, resident, batch, present)
         specs = jax.tree.map(lambda s: PartitionSpec(AXIS) if s else PartitionSpec(), sharding)
 
         def local_step(state, resident, batch):
@@ -119,7 +124,9 @@ class Parallel:
         def globalise(leaf, leaf_sharding):
             shards = [s.data for s in leaf.addressable_shards]
             if leaf_sharding == self.replicated:
-                return jax.make_array_from_process_local_data(leaf_sharding, np.asarray(shards[0]), leaf.shape)
+                return jax.make_array_from_process_local_data(
+                    leaf_sharding, np.asarray(shards[0]), leaf.shape
+                )
             local = np.concatenate([np.asarray(s) for s in shards])
             shape = (len(self.devices), *local.shape[1:])
             return jax.make_array_from_process_local_data(leaf_sharding, local, shape)

@@ -1,5 +1,6 @@
 """Before the first use of a device: compilation cache, several processes, known traps of a platform."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     if "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
         # Fewer worker threads than virtual devices deadlock in collectives on jaxlib 0.10.
         os.environ.setdefault("NPROC", "16")
+    # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if not jax.config.jax_compilation_cache_dir:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))

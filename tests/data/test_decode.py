@@ -1,5 +1,6 @@
 """Image files of every mode, and every way in which one can be broken."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -27,7 +28,8 @@ def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 4)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
 
 
@@ -43,14 +45,18 @@ def test_channels_on_request():
     colour = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=-1)
     gray = decode_image(encoded(Image.fromarray(colour)), channels=1)
     np.testing.assert_allclose(gray[..., 0], colour @ [0.299, 0.587, 0.114], atol=0.51)
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(RAMP)), channels=3), RAMP[..., None].repeat(3, -1))
+    np.testing.assert_array_equal(
+        decode_image(encoded(Image.fromarray(RAMP)), channels=3), RAMP[..., None].repeat(3, -1)
+    )
 
 
 def test_sixteen_bits_are_divided_by_257():
     wide = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
     expected = [[0, 1, 255], [0, 1, 128]]
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(wide)))[..., 0], expected)
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(wide), "TIFF"), channels=3)[..., 2], expected)
+    np.testing.assert_array_equal(
+        decode_image(encoded(Image.fromarray(wide), "TIFF"), channels=3)[..., 2], expected
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 255.0])
@@ -62,7 +68,7 @@ def test_float_tiff_in_either_range(scale):
 
 @pytest.mark.parametrize("pixels", [[[np.nan, 0.5]], [[-1.0, 0.5]], [[0.0, 1000.0]]])
 def test_float_tiff_outside_of_every_range(pixels):
-    with pytest.raises(BadExample, match="float pixels|NaN"):
+    with pytest.raises(BadExample, match=r"float pixels|NaN"):
         decode_image(encoded(Image.fromarray(np.array(pixels, np.float32)), "TIFF"))
 
 
@@ -75,7 +81,9 @@ def test_palette_cmyk_bilevel_and_alpha():
     np.testing.assert_array_equal(decode_image(encoded(bilevel))[..., 0], np.where(RAMP > 100, 255, 0))
     seen_through = np.zeros((2, 2, 4), np.uint8)
     seen_through[..., :3], seen_through[0, :, 3] = 200, 255
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(seen_through)))[..., 0], [[200, 200], [0, 0]])
+    np.testing.assert_array_equal(
+        decode_image(encoded(Image.fromarray(seen_through)))[..., 0], [[200, 200], [0, 0]]
+    )
 
 
 def test_exif_orientation_is_applied():
@@ -87,7 +95,9 @@ def test_exif_orientation_is_applied():
 
 def test_first_frame_of_an_animation():
     frames = [Image.fromarray(np.full((3, 3), value, np.uint8)) for value in (10, 200)]
-    np.testing.assert_array_equal(decode_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))[..., 0], 10)
+    np.testing.assert_array_equal(
+        decode_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))[..., 0], 10
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +127,10 @@ def test_a_missing_file_and_a_folder(tmp_path):
         decode_image(tmp_path)
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"GIF89a", b""]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"GIF89a", b""]),
+)
 def test_no_bytes_raise_anything_else(junk, magic):
     try:
         decode_image(magic + junk)
@@ -129,10 +142,8 @@ def test_no_bytes_raise_anything_else(junk, magic):
 def test_no_damage_raises_anything_else(where, patch):
     data = bytearray(encoded(Image.fromarray(RAMP).resize((40, 30)), "JPEG"))
     data[where : where + len(patch)] = patch
-    try:
+    with contextlib.suppress(BadExample):
         assert decode_image(bytes(data)).dtype == np.uint8
-    except BadExample:
-        pass
 
 
 IDS = np.array([[0, 1, 2], [3, 3, 0]], np.uint8)
@@ -150,7 +161,9 @@ def test_masks_hold_ids_in_gray_palette_colour_and_npy(tmp_path):
 
 
 def test_mask_values_are_mapped():
-    np.testing.assert_array_equal(decode_mask(encoded(Image.fromarray(IDS > 2)), values={0: 0, 255: 3}), np.where(IDS > 2, 3, 0))
+    np.testing.assert_array_equal(
+        decode_mask(encoded(Image.fromarray(IDS > 2)), values={0: 0, 255: 3}), np.where(IDS > 2, 3, 0)
+    )
 
 
 def test_masks_with_other_values_are_refused(tmp_path):
@@ -158,7 +171,12 @@ def test_masks_with_other_values_are_refused(tmp_path):
         decode_mask(encoded(Image.fromarray(IDS + np.uint8(4) * (IDS == 3))))
     with pytest.raises(BadExample, match="colour"):
         decode_mask(encoded(Image.fromarray(np.full((2, 2, 3), (255, 0, 0), np.uint8))))
-    for array, reason in [(IDS / 2, "integer"), (IDS - 4.0, "integer"), (np.int8(IDS) - 1, "-1"), (IDS[0], "shape")]:
+    for array, reason in [
+        (IDS / 2, "integer"),
+        (IDS - 4.0, "integer"),
+        (np.int8(IDS) - 1, "-1"),
+        (IDS[0], "shape"),
+    ]:
         np.save(tmp_path / "m.npy", array)
         with pytest.raises(BadExample, match=reason):
             decode_mask(tmp_path / "m.npy")

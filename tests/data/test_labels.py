@@ -31,7 +31,9 @@ WORKED = [  # eye looks, UnityEyes look_vec, our vector, (pitch, yaw) in degrees
 
 @pytest.mark.parametrize(("looks", "look_vec", "vector", "degrees"), WORKED, ids=[case[0] for case in WORKED])
 def test_worked_sign_cases(looks, look_vec, vector, degrees):
-    np.testing.assert_allclose(gaze_from_look_vec(np.array(look_vec, float), "look_vec", "x"), vector, atol=1e-6)
+    np.testing.assert_allclose(
+        gaze_from_look_vec(np.array(look_vec, float), "look_vec", "x"), vector, atol=1e-6
+    )
     np.testing.assert_allclose(gaze_from_angles(*np.radians(degrees)), vector, atol=1e-6)
     np.testing.assert_allclose(np.degrees(angles_from_gaze(np.array(vector))), degrees, atol=1e-4)
 
@@ -45,14 +47,37 @@ def test_host_conversions_are_those_of_the_library(pitch, yaw):
     np.testing.assert_allclose(gaze_from_look_vec(look, "", ""), gaze.from_unityeyes(look), atol=1e-6)
 
 
-@pytest.mark.parametrize("value", ["(1.5, -2, 3e0)", " [1.5,-2,3] ", [1.5, -2, 3], ["1.5", "-2", "3", "4"],
-                                   {"x": 1.5, "y": -2, "z": 3}, "(1.5, -2, 3, 0.0000)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "(1.5, -2, 3e0)",
+        " [1.5,-2,3] ",
+        [1.5, -2, 3],
+        ["1.5", "-2", "3", "4"],
+        {"x": 1.5, "y": -2, "z": 3},
+        "(1.5, -2, 3, 0.0000)",
+    ],
+)
 def test_numbers_in_every_spelling(value):
     np.testing.assert_array_equal(numbers(value, 3, "key", "file"), [1.5, -2, 3])
 
 
-@pytest.mark.parametrize("value", ["__import__('os').getcwd()", "(1, 2)", "(1, 2, nan)", [1, 2, None], [1, True, 2],
-                                   None, 7, "", [1, 2, 10**400], [[1], 2, 3], "(1; 2; 3)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "__import__('os').getcwd()",
+        "(1, 2)",
+        "(1, 2, nan)",
+        [1, 2, None],
+        [1, True, 2],
+        None,
+        7,
+        "",
+        [1, 2, 10**400],
+        [[1], 2, 3],
+        "(1; 2; 3)",
+    ],
+)
 def test_what_is_not_numbers_names_file_and_key(value):
     with pytest.raises(BadExample, match=r"^eye\.jpg: look_vec: expected 3 finite numbers"):
         numbers(value, 3, "look_vec", "eye.jpg")

@@ -29,7 +29,7 @@ def test_kid_is_unbiased_on_equal_distributions_and_positive_on_unequal():
     other = distances.kid(x, y + 1, subsets=50, subset_size=100)
     assert abs(same["mean"]) < 0.02 < 1 < other["mean"]
     assert same["n"] == 50 and same["subset_size"] == 100
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="at least 4"):
         distances.kid(x[:1], y)
 
 

@@ -65,7 +65,8 @@ def test_strong_augmentation_changes_looks_but_moves_nothing():
     image = np.full((8, 35, 55, 1), 0.4, np.float32)
     image[:, 10:20, 20:30] = -0.6
     keys = [jax.random.key(0), jax.random.key(1)]
-    a, b = (np.asarray(domain_arms.strong_augmentation(key, image)) for key in keys)
+    augmentation = jax.jit(domain_arms.strong_augmentation)
+    a, b = (np.asarray(augmentation(key, image)) for key in keys)
     assert a.shape == image.shape and np.abs(a).max() <= 1 and not np.allclose(a, b)
     centre = np.array([14.5, 24.5])
     y, x = np.mgrid[:35, :55]
@@ -76,16 +77,3 @@ def test_strong_augmentation_changes_looks_but_moves_nothing():
             found.append([y[dark].mean(), x[dark].mean()])
     assert len(found) >= 4
     np.testing.assert_allclose(np.median(found, axis=0), centre, atol=1.0)
-
-
-def test_strong_augmentation_with_masks_moves_both_together():
-    rng = np.random.default_rng(0)
-    masks = np.zeros((16, 32, 32), np.int32)
-    for mask, (r, c) in zip(masks, rng.integers(8, 18, (16, 2)), strict=True):
-        mask[r : r + 6, c : c + 6] = 3
-    images = np.where(masks == 3, -0.8, 0.5)[..., None].astype(np.float32)
-    moved, labels = domain_arms.strong_augmentation_with_masks(jax.random.key(0), images, masks)
-    moved, labels = np.asarray(moved)[..., 0], np.asarray(labels)
-    assert set(np.unique(labels)) <= {0, 3} and (labels != masks).any()
-    darker = [np.mean(i[m == 3]) < np.mean(i[m == 0]) for i, m in zip(moved, labels, strict=True) if (m == 3).any()]
-    assert len(darker) > 10 and np.mean(darker) > 0.9

@@ -107,6 +107,22 @@ def test_mask_centres():
     assert np.isnan(centres[1]).all()
 
 
+def test_pupil_scores_count_blinks_and_misses():
+    def disc(x, y, radius):
+        rows, columns = np.mgrid[:40, :40]
+        return np.hypot(columns - x, rows - y) <= radius
+
+    nothing = np.zeros((40, 40), bool)
+    true = np.stack([disc(20, 20, 6), disc(20, 20, 6), nothing, nothing])
+    predicted = np.stack([disc(23, 24, 6), disc(5, 5, 1), disc(10, 10, 5), disc(10, 10, 1)])
+    found = metrics.pupil_scores(predicted, true)
+    assert found["centre_error"] == {"mean": pytest.approx(5.0), "std": None, "n": 1}
+    assert found["missed"]["mean"] == 50 and found["missed"]["n"] == 2, "five pixels are no pupil"
+    assert found["blink_false"]["mean"] == 50
+    overlap = 2 * (predicted[0] & true[0]).sum() / (predicted[0].sum() + true[0].sum())
+    assert found["dice"]["mean"] == pytest.approx((overlap + 0 + 0 + 1) / 4)
+
+
 def test_discriminator_accuracy():
     refined = np.zeros((4, 3, 5, 2))
     real = np.zeros((2, 3, 5, 2))
@@ -126,6 +142,7 @@ def test_binomial_test_gives_the_papers_p_values():
     assert metrics.binomial_test(162, 200)["p_value"] < 1e-8
     brute = sum(math.comb(10, k) for k in range(7, 11)) / 2**10
     assert metrics.binomial_test(7, 10)["p_value"] == pytest.approx(brute)
+    assert metrics.binomial_test(3, 10, "two-sided")["p_value"] == pytest.approx(2 * brute)
 
 
 def test_mean_states_its_spread_and_number():

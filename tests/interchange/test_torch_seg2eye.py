@@ -14,6 +14,8 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.interchange import seg2eye
 from eyegan_jax.interchange.torch_checkpoints import read_state_dict
 from eyegan_jax.layers import spectral
+from eyegan_jax.models import load_model
+from eyegan_jax.systems import build_system
 
 torch = pytest.importorskip("torch")
 SOURCE = Path(__file__).parents[2] / "benchmarks" / "torch_seg2eye.py"
@@ -162,3 +164,37 @@ def test_other_files_are_refused_by_name(reference, tmp_path):
         seg2eye.encoder_from_torch(foreign)
     with pytest.raises(UserError, match="discriminator_0"):
         seg2eye.discriminator_from_torch(foreign)
+
+
+def test_imported_files_become_a_run_that_paints(reference, tmp_path):
+    networks = {
+        "G": reference.Generator(width=2, hidden=3),
+        "E": reference.Encoder(width=2, size=16),
+        "D": reference.Discriminator(width=2),
+    }
+    states = {
+        letter: save(network, tmp_path / f"latest_net_{letter}.pth") for letter, network in networks.items()
+    }
+    ignored = seg2eye.import_checkpoint(tmp_path / "latest_net_G.pth", tmp_path / "run")
+    assert ignored == []
+    model = load_model(tmp_path / "run", ("average", "discriminator"))
+    assert model.config.seg2eye.generator.raw_adain and model.config.seg2eye.encoder.size == 16
+    kernel = model.params["discriminator"]["discriminator_1"]["model2"]["kernel"]
+    stored = states["D"]["discriminator_1.model2.0.0.weight_orig"]
+    np.testing.assert_array_equal(kernel, stored.transpose(2, 3, 1, 0))
+    mask, images, one_hot, channels_first = inputs(96, 64, count=2)
+    with torch.no_grad():
+        for network in networks.values():
+            network.eval()
+        expected = networks["G"](one_hot, networks["E"](channels_first)[0])
+    painted = jax.jit(build_system(model.config).synthesize)(model.params["average"], mask, images)
+    # The files hold vectors that no power iteration has touched; ours reads them as PyTorch's eval() does.
+    assert_close(painted, expected)
+    with pytest.raises(UserError, match="found a run"):
+        seg2eye.import_checkpoint(tmp_path / "latest_net_G.pth", tmp_path / "run")
+
+
+def test_a_generator_without_its_encoder_is_refused(reference, tmp_path):
+    save(reference.Generator(width=2, hidden=3), tmp_path / "latest_net_G.pth")
+    with pytest.raises(UserError, match="latest_net_E"):
+        seg2eye.import_checkpoint(tmp_path / "latest_net_G.pth", tmp_path / "run")

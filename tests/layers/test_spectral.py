@@ -51,7 +51,9 @@ def test_convolution_has_unit_spectral_norm_and_plain_bias():
     settled = spectral.power_iteration(kernel, variables["spectral"]["u"], iterations=200)
     variables = {"params": variables["params"] | {"bias": jnp.arange(6.0)}, "spectral": settled}
     largest = np.linalg.svd(kernel[0, 0], compute_uv=False)[0]
-    np.testing.assert_allclose(conv.apply(variables, x), x @ kernel[0, 0] / largest + np.arange(6), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        conv.apply(variables, x), x @ kernel[0, 0] / largest + np.arange(6), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_advance_follows_the_tree_and_only_where_there_is_state(kernel):

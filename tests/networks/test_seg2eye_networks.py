@@ -1,4 +1,8 @@
-"""Seg2Eye's networks: published sizes, any image size, independence of samples and of the references' order."""
+"""Seg2Eye's networks: published sizes, any image size, independence of samples and of the references'
+order.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eyegan_jax.errors import UserError
+from eyegan_jax.layers import spectral
 from eyegan_jax.layers.convolution import count_parameters
 from eyegan_jax.networks.patch_discriminator import PatchDiscriminator, halve
 from eyegan_jax.networks.style_encoder import StyleEncoder
 from eyegan_jax.networks.style_generator import StyleGenerator
 
 KEY = jax.random.key(0)
-SMALL = {"width": 3, "scales": 3, "mask_features": 5}
+SMALL = {"width": 3, "scales": 2, "mask_features": 5}
 
 
 def masks(*shape, seed=0):
@@ -25,16 +30,21 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def lively(variables, seed=0):
-    """The published initialisation is nearly zero; tests want every layer to matter."""
-    params = variables["params"]
-    leaves, structure = jax.tree.flatten(params)
+def lively(module, *inputs, seed=0):
+    """Variables that make every layer matter (the published initialisation is nearly zero), without compiling
+    init.
+    """
+    shapes = jax.eval_shape(module.init, KEY, *inputs)
     numbers = np.random.default_rng(seed)
-    shaken = [
-        jnp.asarray(numbers.normal(size=leaf.shape) / np.sqrt(max(leaf.size // leaf.shape[-1], 1)), jnp.float32)
-        for leaf in leaves
-    ]
-    return dict(variables) | {"params": jax.tree.unflatten(structure, shaken)}
+
+    def fill(path, leaf):
+        if path[0].key == "batch_stats":
+            return jnp.full(leaf.shape, float(path[-1].key == "variance"))
+        spread = 0.5 / np.sqrt(max(leaf.size // leaf.shape[-1], 1)) if path[-1].key == "kernel" else 0.3
+        return jnp.asarray(numbers.normal(size=leaf.shape) * spread, jnp.float32)
+
+    variables = jax.tree_util.tree_map_with_path(fill, shapes)
+    return variables | {"spectral": spectral.advance(variables["params"], variables["spectral"])}
 
 
 def parameters(module, *args):
@@ -80,39 +90,36 @@ def test_halve_leaves_positions_outside_of_the_image_out_of_the_mean():
 )
 def test_samples_of_a_batch_do_not_touch_each_other(change):
     generator = StyleGenerator(**SMALL, **change)
-    mask, style = masks(4, 21, 18), normal(4, 6)
-    variables = lively(generator.init(KEY, mask, style))
+    mask, style = masks(3, 21, 18), normal(3, 6)
+    variables = lively(generator, mask, style)
     apply = jax.jit(generator.apply)
     together = apply(variables, mask, style)
-    alone = jnp.concatenate([apply(variables, mask[i : i + 1], style[i : i + 1]) for i in range(4)])
+    alone = jnp.concatenate([apply(variables, mask[i : i + 1], style[i : i + 1]) for i in range(3)])
     assert np.std(together) > 0.05
-    np.testing.assert_allclose(together, alone, atol=2e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_instance_statistics_are_the_same_in_training_and_use():
     generator = StyleGenerator(**SMALL)
     mask, style = masks(2, 16, 16), normal(2, 6)
-    variables = lively(generator.init(KEY, mask, style))
-    trained = generator.apply(variables, mask, style, train=True)
-    np.testing.assert_array_equal(trained, generator.apply(variables, mask, style))
+    variables = lively(generator, mask, style)
+    train, use = (jax.jit(functools.partial(generator.apply, train=train)) for train in (True, False))
+    np.testing.assert_array_equal(train(variables, mask, style), use(variables, mask, style))
 
 
 def test_batch_statistics_mix_samples_in_training_and_run_on_averages_in_use():
     generator = StyleGenerator(**SMALL, statistics="batch")
     mask, style = masks(3, 16, 16), normal(3, 6)
-    variables = lively(generator.init(KEY, mask, style))
+    variables = lively(generator, mask, style)
 
-    @jax.jit
-    def train(variables):
-        return generator.apply(variables, mask, style, train=True, mutable=["batch_stats"])
-
-    together, changed = train(variables)
-    alone, _ = generator.apply(variables, mask[:1], style[:1], train=True, mutable=["batch_stats"])
+    train = jax.jit(functools.partial(generator.apply, train=True, mutable=["batch_stats"]))
+    together, changed = train(variables, mask, style)
+    alone, _ = train(variables, mask[:1], style[:1])
     assert np.abs(together[:1] - alone).max() > 1e-3
     for _ in range(100):
         variables = variables | changed
-        _, changed = train(variables)
-    np.testing.assert_allclose(generator.apply(variables, mask, style), together, atol=1e-3)
+        _, changed = train(variables, mask, style)
+    np.testing.assert_allclose(jax.jit(generator.apply)(variables, mask, style), together, atol=1e-3)
 
 
 @settings(max_examples=6)
@@ -125,35 +132,36 @@ def test_any_height_and_width(height, width):
 
 
 def test_padding_is_the_mask_continued():
-    """An image of odd size is the crop of that of its mask, continued by hand to the next multiple."""
+    """An image of odd size is the crop of that of its mask, continued by hand to the next multiple of 4."""
     generator = StyleGenerator(**SMALL)
     mask, style = masks(1, 13, 10), normal(1, 6)
-    variables = lively(generator.init(KEY, mask, style))
-    continued = np.pad(mask, ((0, 0), (1, 2), (3, 3)), mode="edge")
-    expected = generator.apply(variables, continued, style)[:, 1:14, 3:13]
-    np.testing.assert_allclose(generator.apply(variables, mask, style), expected, atol=1e-5)
+    variables = lively(generator, mask, style)
+    continued = np.pad(mask, ((0, 0), (1, 2), (1, 1)), mode="edge")
+    paint = jax.jit(functools.partial(generator.apply, variables))
+    np.testing.assert_allclose(paint(mask, style), paint(continued, style)[:, 1:14, 1:11], atol=1e-5)
 
 
 def test_reading_a_mask_once_serves_every_style():
     generator = StyleGenerator(**SMALL)
     mask, styles = masks(2, 13, 10), normal(3, 6)
-    variables = lively(generator.init(KEY, mask, styles[:2]))
-    code = generator.apply(variables, mask, method=generator.read_mask)
+    variables = lively(generator, mask, styles[:2])
+    code = jax.jit(functools.partial(generator.apply, method=generator.read_mask))(variables, mask)
+    paint = jax.jit(functools.partial(generator.apply, size=(13, 10), method=generator.paint))
+    whole = jax.jit(generator.apply)
     for style in styles:
         pair = jnp.stack([style, style])
-        painted = generator.apply(variables, code, pair, (13, 10), method=generator.paint)
-        np.testing.assert_allclose(painted, generator.apply(variables, mask, pair), atol=1e-6)
+        np.testing.assert_allclose(paint(variables, code, pair), whole(variables, mask, pair), atol=1e-5)
 
 
 def test_style_and_mask_both_reach_the_image_only_where_they_should():
     mask, style = masks(1, 16, 16), normal(1, 6)
     for modulation, style_matters in (("both", True), ("adain", True), ("spade", False)):
         generator = StyleGenerator(**SMALL, modulation=modulation)
-        variables = lively(generator.init(KEY, mask, style))
-        image = generator.apply(variables, mask, style)
-        moved = np.abs(image - generator.apply(variables, mask, style + 1)).max()
-        assert (moved > 1e-3) == style_matters
-        assert np.abs(image - generator.apply(variables, masks(1, 16, 16, seed=1), style)).max() > 1e-3
+        variables = lively(generator, mask, style)
+        paint = jax.jit(functools.partial(generator.apply, variables))
+        image = paint(mask, style)
+        assert (np.abs(image - paint(mask, style + 1)).max() > 1e-3) == style_matters
+        assert np.abs(image - paint(masks(1, 16, 16, seed=1), style)).max() > 1e-3
 
 
 def test_unknown_settings_are_refused():
@@ -168,7 +176,7 @@ def test_unknown_settings_are_refused():
 def encoder(request):
     module = StyleEncoder(width=3, size=16, code=5, aggregate=request.param)
     references = normal(2, 4, 20, 12, 1)
-    variables = lively(module.init(KEY, references))
+    variables = lively(module, references)
     return jax.jit(lambda r, p=None: module.apply(variables, r, p)), references
 
 
@@ -201,7 +209,8 @@ def test_only_the_released_encoder_is_blind_to_brightness():
     change = {}
     for released in (True, False):
         module = StyleEncoder(width=4, size=32, released=released)
-        variables = lively(module.init(KEY, image))
-        code, dimmed = (module.apply(variables, x)[0] for x in (image, image * 0.5))
+        variables = lively(module, image)
+        apply = jax.jit(module.apply)
+        code, dimmed = (apply(variables, x)[0] for x in (image, image * 0.5))
         change[released] = np.linalg.norm(code - dimmed) / np.linalg.norm(code)
-    assert change[True] < 1e-2 < 10 * change[True] < change[False]
+    assert change[True] < 1e-2 and change[False] > 10 * change[True]

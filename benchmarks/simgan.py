@@ -1,0 +1,412 @@
+"""SimGAN's speed against the same thing in plain PyTorch, both timed in turn, in one process, on one device.
+
+command:  python benchmarks/simgan.py [--batches 32,128] [--dtypes float32,bfloat16] [--out FILE]
+needs:    torch beside jax
+writes:   docs/results/performance_cpu.json or performance_gpu.json, after every row
+hardware: any; on an accelerator about four minutes, on two quiet CPU cores about half an hour
+
+Ours is the program that the trainer runs: the system's own step, wrapped by pmap, with its data drawn on the device.
+PyTorch's side is benchmarks/torch_simgan.py, eager, in channels_last and compiled. ``torch_s`` of a row is the fastest
+of the three, ``ratio`` is torch_s / ours_s: above 1 we are faster.
+"""
+
+import argparse
+import json
+import os
+import platform
+import runpy
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+STARTED = time.perf_counter()
+# Two frameworks share the device: neither may take all of its memory at the start.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from pictures import peak_memory, pictures  # noqa: E402
+
+MODES = ("eager", "channels_last", "compile")
+
+
+class Ours:
+    """The trainer's device programs for one batch size and dtype; a call runs ``steps`` steps."""
+
+    def __init__(self, batch: int, dtype: str, what: str, dispatch: int = 0, changes: tuple[str, ...] = ()):
+        from eyegan_jax.systems import simgan
+        from eyegan_jax.systems.base import Phase
+        from eyegan_jax.training.parallel import Parallel
+
+        config = runpy.run_path(str(ROOT / "configs" / "simgan.py"))["get_config"]("paper").unlock()
+        config.batch_size, config.dtype = batch, dtype
+        for change in changes:
+            name, _, value = change.partition("=")
+            config.update_from_flattened_dict({name: json.loads(value)})
+        self.system = simgan.build(config)
+        parallel = Parallel("pmap", jax.devices()[:1])
+        images = pictures().transpose(0, 2, 3, 1)
+        preview = {name: {"image": images[:2, None]} for name in ("simulated", "real")}
+        state = jax.jit(lambda k, b: self.system.init(k, b, 1))(jax.random.key(0), preview)
+        # A full history, as in all but the first steps of a run.
+        state = state.replace(history=state.history.replace(filled=jnp.int32(state.history.images.shape[2])))
+        self.sharding = self.system.sharding(state)
+        self.state = parallel.place(state, self.sharding)
+        self.resident = parallel.replicate({name: {"image": images} for name in ("simulated", "real")})
+        # As the trainer: a scan around a convolution's backward pass is many times slower on CPU.
+        self.steps = dispatch or (1 if jax.default_backend() == "cpu" else 20)
+        phase = {phase.name: phase for phase in self.system.phases}
+        self.phase = {
+            "refiner pre-training step": phase["refiner"],
+            "refiner update": Phase("r", 1, self._refiner_update, {"simulated": 1}),
+            "discriminator update": Phase("d", 1, self._discriminator_update, {"simulated": 1, "real": 1}),
+            "whole step": phase["adversarial"],
+        }[what]
+        self.batch, self.parallel = batch, parallel
+        self.program = self._compile(self.steps)
+
+    def _refiner_update(self, state, batch, key):
+        del key
+        return self.system._update_refiner(
+            state, to_float(batch["simulated"]["image"][:, 0]), adversarial=True
+        )
+
+    def _discriminator_update(self, state, batch, key):
+        simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
+        return self.system._update_discriminator(state, simulated, real, key, use_history=True)
+
+    def _compile(self, count: int) -> Any:
+        from eyegan_jax.data.pipeline import draw_uniform
+        from eyegan_jax.data.sources import DeviceSource
+        from eyegan_jax.training.program import device_steps
+
+        sources = {name: DeviceSource(draw_uniform, None, None) for name in self.resident}
+        program = device_steps(self.phase, count, jax.random.key(1), sources, self.batch)
+        return self.parallel.compile(program, self.sharding)
+
+    def flops(self) -> float:
+        """Of one step, counted by XLA in the program as it is before the device's own rewriting."""
+        analysis = self._compile(1).lower(self.state, self.resident, {}).cost_analysis()
+        return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])
+
+    def __call__(self) -> None:
+        self.state, self.metrics = self.program(self.state, self.resident, {})
+        jax.block_until_ready((self.state, self.metrics))
+
+    def check(self) -> None:
+        """Arithmetic on infinities would be another workload."""
+        if not all(bool(jnp.isfinite(value).all()) for value in self.metrics.values()):
+            raise SystemExit("expected finite metrics")
+
+
+def to_float(images):
+    from eyegan_jax.images import to_float
+
+    return to_float(images)
+
+
+class Torch:
+    """One way of PyTorch to run the same; a call runs ``steps`` steps and waits."""
+
+    def __init__(self, batch: int, dtype: str, what: str, mode: str, steps: int):
+        from torch_simgan import TorchSimGAN
+
+        device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+        self.model = TorchSimGAN(pictures(), batch, mode, dtype == "bfloat16", device)
+        self.run: Callable = {
+            "refiner pre-training step": lambda: self.model.update_refiner(adversarial=False),
+            "refiner update": self.model.update_refiner,
+            "discriminator update": self.model.update_discriminator,
+            "whole step": self.model.whole_step,
+        }[what]
+        self.steps = steps
+
+    def __call__(self) -> None:
+        for _ in range(self.steps):
+            self.run()
+        self.model.synchronise()
+
+
+def alternate(
+    contenders: dict[str, Callable[[], None]], seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds per call of each, timed in turn for about ``seconds`` but at least three rounds."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    began = time.perf_counter()
+    for done in range(rounds):
+        if done >= 3 and time.perf_counter() - began > seconds:
+            break
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def summary(times: list[float], steps: int) -> dict[str, float]:
+    """Median and quartiles per step."""
+    low, middle, high = statistics.quantiles([t / steps for t in times], n=4, method="inclusive")
+    return {"median_s": middle, "low_s": low, "high_s": high, "n": len(times)}
+
+
+def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row of the table."""
+    began = time.perf_counter()
+    ours = Ours(batch, dtype, what, changes=tuple(options.set))
+    ours()
+    compile_s = {"ours": time.perf_counter() - began}
+    contenders: dict[str, Callable] = {"ours": ours}
+    for mode in options.modes:
+        began = time.perf_counter()
+        contenders[mode] = Torch(batch, dtype, what, mode, ours.steps)
+        contenders[mode]()
+        compile_s[mode] = time.perf_counter() - began
+    for run in contenders.values():
+        run()
+    times = alternate(contenders, options.seconds, options.rounds)
+    sides = {name: summary(values, ours.steps) for name, values in times.items()}
+    row: dict[str, Any] = {"what": what, "batch": batch, "dtype": dtype, "ours_s": sides["ours"]["median_s"]}
+    if options.modes:
+        best = min(options.modes, key=lambda mode: sides[mode]["median_s"])
+        row |= {"torch_s": sides[best]["median_s"], "torch_mode": best}
+        row["ratio"] = row["torch_s"] / row["ours_s"]
+        row["ratios"] = {mode: sides[mode]["median_s"] / row["ours_s"] for mode in options.modes}
+    ours.check()
+    flops = ours.flops()
+    return row | {
+        "sides": sides,
+        "flops": flops,
+        "flops_per_s": flops / row["ours_s"],
+        "compile_s": compile_s,
+    }
+
+
+def ceilings(dtypes: list[str]) -> dict[str, float]:
+    """What this device reaches at best: FLOP/s of a large matrix product by dtype, bytes/s of a large copy."""
+    gpu = jax.default_backend() != "cpu"
+    size, found = (8192 if gpu else 2048), {}
+    for dtype in dtypes:
+        a, b = (jax.random.normal(jax.random.key(i), (size, size), jnp.dtype(dtype)) for i in (0, 1))
+        found[dtype] = 2 * size**3 / repeat_async(jax.jit(jnp.dot), a, b)
+    big = jnp.ones(1 << (29 if gpu else 25), jnp.float32)
+    found["bytes"] = 2 * big.nbytes / repeat_async(jax.jit(lambda x: -x), big)
+    return found
+
+
+def repeat_async(run: Callable, *arguments: Any) -> float:
+    """Median seconds of a call among calls that are dispatched without waiting in between."""
+    calls = 20 if jax.default_backend() != "cpu" else 3
+    jax.block_until_ready(run(*arguments))
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(calls):
+            result = run(*arguments)
+        jax.block_until_ready(result)
+        times.append((time.perf_counter() - start) / calls)
+    return statistics.median(times)
+
+
+def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict[str, Any]]:
+    """The refiner's 64-channel layer by itself: forward, gradient by input and by weights, against both ceilings."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, dy = (jnp.asarray(rng.normal(size=(batch, 35, 55, 64)), dtype) for _ in range(2))
+    w = jnp.asarray(rng.normal(size=(3, 3, 64, 64)) / 24, dtype)
+
+    def conv(x, w):
+        return jax.lax.conv_general_dilated(
+            x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    ours = {
+        "forward": (jax.jit(conv), (x, w)),
+        "gradient by input": (jax.jit(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)), (x, w, dy)),
+        "gradient by weights": (
+            jax.jit(lambda x, w, dy: jax.vjp(lambda w: conv(x, w), w)[1](dy)),
+            (x, w, dy),
+        ),
+    }
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+
+    def to_torch(array, axes):
+        tensor = torch.from_numpy(np.array(array.astype(jnp.float32)).transpose(axes)).to(
+            device, getattr(torch, dtype)
+        )
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    tx, tdy, tw = to_torch(x, (0, 3, 1, 2)), to_torch(dy, (0, 3, 1, 2)), to_torch(w, (3, 2, 0, 1))
+    masks = {"gradient by input": [True, False, False], "gradient by weights": [False, True, False]}
+
+    def torch_run(what):
+        for _ in range(20 if device == "cuda" else 3):
+            if what == "forward":
+                torch.nn.functional.conv2d(tx, tw, padding=1)
+            else:
+                torch.ops.aten.convolution_backward(
+                    tdy, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, masks[what]
+                )
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    flops = 2 * batch * 35 * 55 * 64 * 64 * 9
+    size = jnp.dtype(dtype).itemsize
+    rows = []
+    for what, (run, arguments) in ours.items():
+        seconds = repeat_async(run, *arguments)
+        torch_run(what)
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            torch_run(what)
+            times.append((time.perf_counter() - start) / (20 if device == "cuda" else 3))
+        moved = 2 * batch * 35 * 55 * 64 * size
+        floor = max(flops / ceiling[dtype], moved / ceiling["bytes"])
+        rows.append(
+            {
+                "what": f"convolution 64 to 64, {what}",
+                "batch": batch,
+                "dtype": dtype,
+                "ours_s": seconds,
+                "torch_s": statistics.median(times),
+                "ratio": statistics.median(times) / seconds,
+                "fraction_of_matrix_ceiling": flops / seconds / ceiling[dtype],
+                "fraction_of_roofline": floor / seconds,
+            }
+        )
+    return rows
+
+
+def child(batch: int, dtype: str) -> None:
+    """Our side alone in its own process: peak memory and time from start to the end of the first step, as JSON."""
+    run = Ours(batch, dtype, "whole step", 1)
+    run()
+    first = time.perf_counter() - STARTED
+    for _ in range(2):
+        run()
+    stats = jax.local_devices()[0].memory_stats() or {}
+    print(json.dumps(peak_memory(first, stats.get("peak_bytes_in_use"))))
+
+
+def memory(batch: int, dtype: str, modes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Peak memory and time to the first step of every side, each in a fresh process."""
+    rows = []
+    for side in ("ours", *modes):
+        file = __file__ if side == "ours" else ROOT / "benchmarks" / "torch_simgan.py"
+        command = [sys.executable, str(file), "--child", side, "--batches", str(batch), "--dtypes", dtype]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        rows.append({"side": side, "batch": batch, "dtype": dtype} | json.loads(answer.splitlines()[-1]))
+    return rows
+
+
+def hardware() -> str:
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"1 x {device.device_kind}"
+    models = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    return f"{len(models)} cores of {models[0] if models else platform.machine()}"
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "flax", "optax", "torch")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    cpu = jax.default_backend() == "cpu"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", default="32,128" if cpu else "512")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument(
+        "--what", default="whole step,refiner update,discriminator update,refiner pre-training step"
+    )
+    parser.add_argument("--modes", default=",".join(MODES), help="of PyTorch; empty to time ours alone")
+    parser.add_argument(
+        "--seconds", type=float, default=60 if cpu else 4, help="timed per row, over all sides"
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--no-memory", action="store_true", help="leave out peak memory and time to first step"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=JSON", help="change a setting of our config"
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    options.batches = [int(batch) for batch in options.batches.split(",")]
+    options.dtypes, options.what = options.dtypes.split(","), options.what.split(",")
+    options.modes = tuple(filter(None, options.modes.split(",")))
+    name = "performance_cpu.json" if cpu else "performance_gpu.json"
+    options.out = options.out or ROOT / "docs" / "results" / name
+    return options
+
+
+def main() -> None:
+    options = parse(sys.argv[1:])
+    if options.child:
+        child(options.batches[0], options.dtypes[0])
+        return
+    results: dict[str, Any] = {"rows": [], "memory": []}
+    record = {
+        "command": f"python benchmarks/simgan.py {' '.join(sys.argv[1:])}".strip(),
+        "config": "configs/simgan.py:paper",
+        "hardware": hardware(),
+        "versions": versions(),
+        "seeds": [0],
+        "date": date.today().isoformat(),
+        "results": results,
+    }
+
+    def note(rows: list[dict[str, Any]], kind: str = "rows") -> None:
+        results[kind] += rows
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        for row in rows:
+            shown = {
+                k: f"{v:.4g}" if isinstance(v, float) else v
+                for k, v in row.items()
+                if k not in ("sides", "flops")
+            }
+            print(f"[{time.perf_counter() - STARTED:6.1f}]", json.dumps(shown), flush=True)
+
+    results["ceilings"] = ceilings(options.dtypes)
+    print(json.dumps(results["ceilings"]), flush=True)
+    for dtype in reversed(options.dtypes):
+        for batch in options.batches:
+            for what in options.what:
+                row = measure(what, batch, dtype, options)
+                row["fraction_of_matrix_ceiling"] = row["flops_per_s"] / results["ceilings"][dtype]
+                note([row])
+    for dtype in reversed(options.dtypes):
+        if options.modes:
+            for batch in options.batches:
+                note(convolutions(batch, dtype, results["ceilings"]))
+    if not options.no_memory:
+        for batch in options.batches:
+            note(memory(batch, options.dtypes[0], options.modes), "memory")
+
+
+if __name__ == "__main__":
+    if jax.default_backend() != "cpu":
+        import torch
+
+        torch.backends.cudnn.benchmark = True
+    main()
