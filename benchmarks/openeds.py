@@ -95,6 +95,7 @@ def judge_seed(experiment, workdir: Path, seed: int) -> dict:
         images=experiment.targets + experiment.pool,
         seed=seed,
         first_person=UNSEEN,
+        session=True,
     )
     task = synthesis.make_task(people, experiment.targets, experiment.references, segment)
     images = synthesis.baselines(task)

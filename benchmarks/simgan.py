@@ -70,8 +70,8 @@ class Ours:
             "discriminator update": Phase("d", 1, self._discriminator_update, {"simulated": 1, "real": 1}),
             "whole step": phase["adversarial"],
         }[what]
-        self.batch, self.parallel = batch, parallel
-        self.program = self._compile(self.steps)
+        self.batch = batch
+        self.program = parallel.compile(self._device_steps(self.steps), self.sharding)
 
     def _refiner_update(self, state, batch, key):
         del key
@@ -83,18 +83,20 @@ class Ours:
         simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
         return self.system._update_discriminator(state, simulated, real, key, use_history=True)
 
-    def _compile(self, count: int) -> Any:
+    def _device_steps(self, count: int) -> Any:
         from eyegan_jax.data.pipeline import draw_uniform
         from eyegan_jax.data.sources import DeviceSource
         from eyegan_jax.training.program import device_steps
 
         sources = {name: DeviceSource(draw_uniform, None, None) for name in self.resident}
-        program = device_steps(self.phase, count, jax.random.key(1), sources, self.batch)
-        return self.parallel.compile(program, self.sharding)
+        return device_steps(self.phase, count, jax.random.key(1), sources, self.batch)
 
     def flops(self) -> float:
         """Of one step, counted by XLA in the program as it is before the device's own rewriting."""
-        analysis = self._compile(1).lower(self.state, self.resident, {}).cost_analysis()
+        from eyegan_jax.training.parallel import Parallel
+
+        compiled = Parallel("shard_map", jax.devices()[:1]).compile(self._device_steps(1), self.sharding)
+        analysis = compiled.lower(self.state, self.resident, {}).cost_analysis()
         return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])
 
     def __call__(self) -> None:

@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         view="openeds_160x100",
         people=24,
         images_per_person=96,
+        session=True,
         references=4,
         neighbours="nearest",
         neighbour_pool=48,
@@ -70,7 +71,7 @@ def residual_config() -> ml_collections.ConfigDict:
             "feature_matching": 0.0,
         }
     )
-    config.averaging = 0.999  # decay of the network's moving average, which is used after training
+    config.averaging = 0.995  # decay of the network's moving average, which is used after training
     config.optimiser = optimiser_config("adam", 1e-3)
     config.optimiser.clip_norm = 100.0  # rarely active: against single strange batches
     config.optimiser.decay_start, config.optimiser.decay_end = 2000, 4000
@@ -139,6 +140,7 @@ def fusion(config: ml_collections.ConfigDict) -> None:
     config.fusion = ml_collections.ConfigDict({"painting_steps": 4000})  # of Seg2Eye, before ``steps`` of the refiner
     config.seg2eye = seg2eye_settings.paper()
     # Networks for images of about 160x100 and training in minutes, as in configs/seg2eye.py.
+    config.seg2eye.averaging = 0.995
     config.seg2eye.generator.update({"width": 24, "scales": 4, "mask_features": 64, "shared_trunk": True})
     config.seg2eye.encoder.update({"width": 32, "size": 128, "code": 64})
     config.seg2eye.discriminator.width = 32

@@ -42,9 +42,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.seg2eye = small()
     config.evaluation = ml_collections.ConfigDict(
         {
-            "gallery": 24,  # pictures of every held-out person that are known
-            "targets": 24,  # further ones that are painted
-            "references": 4,  # of the gallery that the painter is shown
+            "targets": 24,  # pictures of every held-out person that are painted; the others are known
+            "references": 4,  # known pictures that the painter is shown, nearest mask first
             "segmenter_steps": 1500,  # of the independent judge of content
             "segmenter_width": 32,
             "grid_rows": 5,  # masks of the figure
@@ -92,9 +91,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.steps = 6
     config.data.eyes.update({"people": 3, "images_per_person": 6, "references": 2})
     config.data.held_out.update({"people": 2, "images_per_person": 6})
-    config.evaluation.update(
-        {"gallery": 3, "targets": 3, "references": 2, "segmenter_steps": 4, "segmenter_width": 4}
-    )
+    config.evaluation.update({"targets": 3, "references": 2, "segmenter_steps": 4, "segmenter_width": 4})
     config.evaluation.update({"grid_rows": 2, "grid_columns": 2})
     config.seg2eye.generator.width = 4
     config.seg2eye.generator.scales = 2
@@ -102,7 +99,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.seg2eye.encoder.width = 4
     config.seg2eye.encoder.size = 16
     config.seg2eye.discriminator.width = 4
-    config.seg2eye.discriminator.layers = 3
+    config.seg2eye.discriminator.layers = 2
+    config.seg2eye.discriminator.scales = 1
     config.run.log_every = 1
     config.run.checkpoint_every = 6
     config.run.samples_every = 6
@@ -144,11 +142,11 @@ def nomatching(config: ml_collections.ConfigDict) -> None:
 
 
 def k1(config: ml_collections.ConfigDict) -> None:
-    config.data.eyes.references = 1
+    config.data.eyes.references = config.evaluation.references = 1
 
 
 def k16(config: ml_collections.ConfigDict) -> None:
-    config.data.eyes.references = 16
+    config.data.eyes.references = config.evaluation.references = 16
 
 
 def batch(config: ml_collections.ConfigDict) -> None:

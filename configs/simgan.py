@@ -3,7 +3,7 @@
 command:   python train.py                                  (or --config=configs/simgan.py[:variant])
 hardware:  two CPU cores, or any accelerator
 variants:  smoke     the real code with tiny networks, under 40 seconds
-           large     the paper's refiner with this config's training, batch 128, for accelerators
+           large     the paper's refiner with this config's training, batch 64, bfloat16, for accelerators
            paper     the publication's networks, schedule and batch of 512, for accelerators
            k50       paper with 50 refiner updates per discriminator update
            hand      the NYU-hand networks on 224x224 images of a folder
@@ -20,7 +20,7 @@ from eyegan_jax.training.defaults import apply_variant, base_config
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base_config("simgan")
     config.batch_size = 32
-    config.steps = 1500
+    config.steps = 930  # 1000 in all
     config.run.monitor = ""
     config.data = ml_collections.ConfigDict(
         {
@@ -54,7 +54,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     return apply_variant(
         config,
         variant,
-        {"smoke": smoke, "large": large, "paper": paper, "k50": k50, "hand": hand, "nohistory": nohistory, "global": global_loss},
+        {
+            "smoke": smoke,
+            "large": large,
+            "paper": paper,
+            "k50": k50,
+            "hand": hand,
+            "nohistory": nohistory,
+            "global": global_loss,
+        },
     )
 
 
@@ -122,8 +130,9 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 
 
 def large(config: ml_collections.ConfigDict) -> None:
-    config.batch_size = 128
-    config.steps = 6000
+    config.batch_size = 64
+    config.steps = 5000
+    config.dtype = "bfloat16"
     config.data.simulated.pool = config.data.real.pool = 16384
     config.simgan.refiner.width = 64
     config.simgan.refiner.blocks = 4

@@ -3,10 +3,10 @@
 command:   python train.py --config=configs/simgan_mpiigaze.py --config.data.simulated.parts.tiles.dir=RENDERS \
                --config.data.real.dir=REAL
 defaults:  the folders of ../shared/realdata, or of $EYEGAN_REALDATA
-variants:  smoke, paper (batch 512 and the paper's networks and schedule, for accelerators)
+variants:  smoke, large, paper: as in configs/simgan.py
 """
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 import ml_collections
@@ -17,18 +17,11 @@ from eyegan_jax.training.defaults import apply_variant
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    config = _sibling("simgan").get_config().copy_and_resolve_references().unlock()
+    simgan = runpy.run_path(str(Path(__file__).with_name("simgan.py")))
+    config = simgan["get_config"]().copy_and_resolve_references().unlock()
     config.data.simulated = stream_config("mixture")
     config.data.simulated.parts.tiles = stream_config("folder", dir=str(realdata_dir("unityeyes_tiles") or ""))
-    config.data.simulated.parts.simulator = stream_config("simulator", domain="simulated")
+    config.data.simulated.parts.simulator = stream_config("simulator", domain="simulated", pool=4096)
     config.data.real = stream_config("folder", dir=str(realdata_dir("mpiigaze") or ""))
-    simgan = _sibling("simgan")
-    return apply_variant(config, variant, {"smoke": simgan.smoke, "paper": simgan.paper})
+    return apply_variant(config, variant, {name: simgan[name] for name in ("smoke", "large", "paper")})
 
-
-def _sibling(name: str):
-    """Another config file of this folder: configs are loaded by path, so they are no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

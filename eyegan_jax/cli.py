@@ -160,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _simulate_command,
+        _crop_command,
         _refine_command,
         _segment_command,
         _synthesize_command,
@@ -216,6 +217,20 @@ def _simulate(arguments: argparse.Namespace) -> None:
         subjects=arguments.subjects,
         seed=arguments.seed,
     )
+
+
+def _crop_command(commands: Any) -> None:
+    parser = _command(commands, "crop", _crop, "Cut the eyes out of UnityEyes renders; labels are carried over.")
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--size", type=size, default=(35, 55), metavar="HxW", help="default: 35x55")
+    parser.add_argument("--equalize", action="store_true", help="histogram equalisation, as in MPIIGaze's crops")
+
+
+def _crop(arguments: argparse.Namespace) -> None:
+    from eyegan_jax.data.cropping import crop_folder
+
+    print(crop_folder(arguments.source, arguments.dest, arguments.size, equalize=arguments.equalize))
 
 
 def _refine_command(commands: Any) -> None:
@@ -318,6 +333,7 @@ def _sweep_command(commands: Any) -> None:
     parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--index", type=int, metavar="I", help="only run I, as in --index $SLURM_ARRAY_TASK_ID")
     parser.add_argument("--report", action="store_true", help="only print the table")
+    parser.add_argument("--record", metavar="NAME", help="write the table to docs/results/NAME.json as well")
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
@@ -326,6 +342,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
 
     if not arguments.report:
         sweeps.run(arguments.file, arguments.workdir, arguments.index)
+    if arguments.record:
+        sweeps.record_table(arguments.file, arguments.workdir, arguments.record)
     print(sweeps.table(arguments.file, arguments.workdir))
 
 

@@ -99,7 +99,7 @@ def nearest(
         )
     if len(weights) != CLASSES or any(w < 0 or w != int(w) for w in weights):
         raise UserError(f"retrieval: expected {CLASSES} whole, non-negative class weights, found {list(weights)}")
-    weights = np.asarray(weights, np.int32)
+    whole_weights = np.asarray(weights, np.int32)
     own = np.full(len(targets), NOBODY, np.int32) if own is None else np.asarray(own, np.int32)
     # Blocks of one size, so that pools of any size share one compiled program.
     target_block, candidate_block = (
@@ -117,7 +117,7 @@ def nearest(
         for n in range(0, len(candidates), candidate_block):
             block = candidates[n : n + candidate_block]
             filled = _filled(block, candidate_block)
-            best = _merge(best, part, part_own, filled, np.int32(n), np.int32(len(block)), count, weights)
+            best = _merge(best, part, part_own, filled, np.int32(n), np.int32(len(block)), count, whole_weights)
         results.append(jax.device_get(best))
     distances, indices = (np.concatenate(arrays)[: len(targets)] for arrays in zip(*results, strict=True))
     return indices, distances

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ def segment_images(model: Model, images: jax.Array) -> jax.Array:
     The network sees the images at the width that it was trained at, its probabilities are brought back: a pupil of
     60 pixels means nothing to a network that has learned from pupils of 15.
     """
-    system = systems.build_system(model.config)
+    system: Any = systems.build_system(model.config)
     height, width = images.shape[1:3]
     seen_width = model.config.image_shape[1]
     seen = (max(1, round(height * seen_width / width)), seen_width)

@@ -5,6 +5,7 @@ between two.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,14 +42,14 @@ def encode_folder(model: Model, style: Path, most: int = 32) -> np.ndarray:
         resize({"image": decode_image(path, path.name, channels), "name": path.name}, height, width)["image"]
         for path in found[:most]
     ]
-    system = systems.build_system(model.config)
+    system: Any = systems.build_system(model.config)
     references = to_float(jnp.asarray(np.stack(pictures)))[None]
     return np.asarray(jax.jit(system.encode)(model.params["average"], references))
 
 
 def paint_masks(model: Model, styles: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """uint8 ``[N, S, H, W, C]``: integer ``masks [N, H, W]`` in every one of ``styles [S, D]``."""
-    system = systems.build_system(model.config)
+    system: Any = systems.build_system(model.config)
     return to_uint8(system.paint_styles(model.params["average"], masks, styles))
 
 

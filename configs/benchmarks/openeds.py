@@ -1,7 +1,7 @@
 """The OpenEDS synthesis task on simulated infrared people: which system paints a person's eye best, by which measure?
 
 command:   python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmarks/openeds.py[:smoke]]
-hardware:  an accelerator (about 5 minutes per seed on one H100); two CPU cores for ``smoke``
+hardware:  an accelerator; two CPU cores for ``smoke``, which only shows that everything runs
 result:    docs/results/residual.json
 
 Five trainings per seed, each resumable: two segmenters (one for the pool's masks, one as judge), the winner's residual

@@ -1,18 +1,15 @@
 """The ablations of the SimGAN paper and of its re-implementations, three seeds each.
 
 command:   eyegan sweep configs/sweeps/simgan.py --workdir runs/sweep-simgan [--index $SLURM_ARRAY_TASK_ID] [--report]
-hardware:  an accelerator; 20 arms x 3 seeds, one run of configs/simgan.py:large each
+hardware:  an accelerator; 15 arms x 3 seeds, one run of configs/simgan.py:large each
 """
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 
 def get_sweep():
-    path = Path(__file__).parents[1] / "simgan.py"
-    spec = importlib.util.spec_from_file_location("simgan", path)
-    simgan = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(simgan)
+    get_config = runpy.run_path(str(Path(__file__).parents[1] / "simgan.py"))["get_config"]
     arms = {
         "default": {},
         "no history": {"simgan.history.size": 0},
@@ -24,7 +21,7 @@ def get_sweep():
     arms |= {f"K_r {k}": {"simgan.refiner_updates": k} for k in (1, 10, 50)}
     arms |= {f"history of {size}": {"simgan.history.size": size} for size in (512, 4096)}
     return {
-        "config": simgan.get_config("large"),
+        "config": get_config("large"),
         "seeds": [0, 1, 2],
         "arms": {name.replace(" ", "_"): changes for name, changes in arms.items()},
         "columns": {

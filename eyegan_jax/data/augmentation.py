@@ -142,8 +142,8 @@ def blur(key, image, low: float, high: float, taps: int = 7):
     weights = jax.nn.softmax(-0.5 * (offsets / sigma) ** 2)
     height, width, _ = image.shape
     padded = jnp.pad(image, ((taps // 2,) * 2, (taps // 2,) * 2, (0, 0)), mode="edge")
-    rows = sum(weights[i] * padded[i : i + height] for i in range(taps))
-    return sum(weights[i] * rows[:, i : i + width] for i in range(taps))
+    rows = jnp.stack([padded[i : i + height] for i in range(taps)], axis=-1) @ weights
+    return jnp.stack([rows[:, i : i + width] for i in range(taps)], axis=-1) @ weights
 
 
 def noise(key, image, strength: float):

@@ -1,5 +1,6 @@
 """Samples for repairing retrieved pictures: a target, and the pictures of the same person with the nearest masks."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -21,8 +22,8 @@ def rank_people(
 ) -> np.ndarray:
     """Rows of each image's ``count`` nearest others of the same person, int32 ``[N, count]``; -1 fills up.
 
-    masks: ``[N, H, W]`` of the targets. subjects: int ``[N]``. candidate_masks: what is known of an image's mask when it
-    serves as a candidate (a segmenter's, where the true one is not to be used); by default ``masks``.
+    masks: ``[N, H, W]`` of the targets. subjects: int ``[N]``. candidate_masks: what is known of an image's mask when
+    it serves as a candidate (a segmenter's, where the true one is not to be used); by default ``masks``.
     """
     candidate_masks = masks if candidate_masks is None else candidate_masks
     ranking = np.full((len(masks), count), NOBODY, np.int32)
@@ -100,6 +101,43 @@ def _draw(resident: Any, key: jax.Array, *, references: int, choice: str) -> dic
     }
 
 
+RECORDING = 2**31
+"""Folded into a person's key for the circumstances of the whole session; smaller numbers are pictures."""
+
+SLIP = 0.1
+"""How much of the difference between two recordings a headset's slip and the camera's drift make up."""
+
+
+def _in_session(recording: Any, picture: Any) -> Any:
+    """The circumstances of ``recording`` with the eye of ``picture``; both are the simulator's Capture."""
+    moves = ("gaze", "torsion", "aperture", "squint", "pupil_radius", "capture_seed")
+    slips = ("head", "distance", "shift", "scale", "exposure")
+    own = {name: getattr(picture, name) for name in moves}
+    slipped = {
+        name: getattr(recording, name) + SLIP * (getattr(picture, name) - getattr(recording, name)) for name in slips
+    }
+    return dataclasses.replace(recording, **own, **slipped)
+
+
+@functools.partial(jax.jit, static_argnames=("world", "view", "session", "count"))
+def _pictures(seed, person, start, world: Any, view: Any, session: bool, count: int):
+    """Images and masks ``start`` to ``start + count - 1`` of one person."""
+    from eyegan_jax import simulator
+
+    subject = simulator.fixed_subject(seed, person, world, view.look)
+    root = jax.random.fold_in(jax.random.key(seed), person)
+    recording = simulator.sample_capture(jax.random.fold_in(root, RECORDING), subject, world, view)
+
+    def one(i):
+        capture = simulator.sample_capture(jax.random.fold_in(root, i), subject, world, view)
+        if session:
+            capture = _in_session(recording, capture)
+        picture = simulator.render(subject, capture, view, world)
+        return to_uint8(picture.image), picture.mask.astype(jnp.uint8)
+
+    return jax.vmap(one)(start + jnp.arange(count))
+
+
 def simulated_people(
     domain: str,
     view: Any,
@@ -108,34 +146,24 @@ def simulated_people(
     images: int,
     seed: int = 0,
     first_person: int = 0,
+    session: bool = False,
     title: str = "",
     chunk: int = 32,
 ) -> dict[str, np.ndarray]:
     """``images`` pictures of each of ``people`` simulated people: uint8 ``image``, ``mask``, and ``subject``.
 
     view: a name or a View of the simulator. Person p's pictures are a function of (seed, first_person + p) alone.
+    session: all pictures of a person come from one recording, as in OpenEDS: light, camera and glasses stay, the eye
+        moves and the headset slips a little. False: every picture has circumstances of its own.
     """
     from eyegan_jax import simulator
 
-    domain, view = simulator.find_domain(domain), simulator.find_view(view)
-
-    @jax.jit
-    def some(number, start):
-        subject = simulator.fixed_subject(seed, number, domain, view.look)
-        root = jax.random.fold_in(jax.random.key(seed), number)
-
-        def one(i):
-            capture = simulator.sample_capture(jax.random.fold_in(root, i), subject, domain, view)
-            picture = simulator.render(subject, capture, view, domain)
-            return to_uint8(picture.image), picture.mask.astype(jnp.uint8)
-
-        return jax.vmap(one)(start + jnp.arange(chunk))
-
+    world, view = simulator.find_domain(domain), simulator.find_view(view)
     pictures, masks = [], []
     with tqdm(total=people * images, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
         for person in range(first_person, first_person + people):
             for start in range(0, images, chunk):
-                image, mask = jax.device_get(some(person, start))
+                image, mask = jax.device_get(_pictures(seed, person, start, world, view, session, chunk))
                 count = min(chunk, images - start)
                 pictures.append(image[:count])
                 masks.append(mask[:count])

@@ -21,12 +21,33 @@ from tqdm import tqdm
 from eyegan_jax.data.unityeyes import SimulatedSet
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_uint8
-from eyegan_jax.simulator import Domain, View, find_domain, find_view, fixed_subject, render_batch, sample_capture
+from eyegan_jax.simulator import (
+    Domain,
+    View,
+    find_domain,
+    find_view,
+    fixed_subject,
+    render_batch,
+    sample_capture,
+)
 from eyegan_jax.simulator.labels import unityeyes_labels
 
 __all__ = ["SimulatedSet", "write_simulated"]
 
-INDEX_COLUMNS = ("name", "subject", "pitch_deg", "yaw_deg", "gaze_x", "gaze_y", "gaze_z", "pupil_x", "pupil_y", "pupil_a", "pupil_b", "pupil_angle")
+INDEX_COLUMNS = (
+    "name",
+    "subject",
+    "pitch_deg",
+    "yaw_deg",
+    "gaze_x",
+    "gaze_y",
+    "gaze_z",
+    "pupil_x",
+    "pupil_y",
+    "pupil_a",
+    "pupil_b",
+    "pupil_angle",
+)
 PICTURE_KEY = 1  # tells the pictures' random numbers from the people's
 
 
@@ -53,13 +74,17 @@ def write_simulated(
     _claim(dest, _options(view, domain, subjects, seed))
     missing = [n for n in range(count) if not (dest / "labels" / f"{n}.json").is_file()]
     make = jax.jit(_make, static_argnames=("view", "domain", "seed"))
-    with tqdm(total=count, initial=count - len(missing), unit="image", disable=not progress, desc=str(dest)) as bar:
+    with tqdm(
+        total=count, initial=count - len(missing), unit="image", disable=not progress, desc=str(dest)
+    ) as bar:
         for start in range(0, len(missing), batch):
             numbers = np.array(missing[start : start + batch])
             # The last batch is filled up, so that one compiled program serves all.
             filled = np.concatenate([numbers, np.full(batch - len(numbers), numbers[-1])])
             people = filled if subjects is None else filled % subjects
-            made = jax.device_get(make(jnp.asarray(filled), jnp.asarray(people), view=view, domain=domain, seed=seed))
+            made = jax.device_get(
+                make(jnp.asarray(filled), jnp.asarray(people), view=view, domain=domain, seed=seed)
+            )
             for k, number in enumerate(numbers):
                 _write(dest, int(number), int(people[k]), jax.tree.map(lambda a, k=k: a[k], made), view, seed)
                 bar.update()
@@ -75,7 +100,9 @@ def _make(numbers, people, *, view: View, domain: Domain, seed: int):
         return subject, sample_capture(jax.random.fold_in(root, number), subject, domain, view)
 
     drawn = jax.vmap(draw)(numbers, people)
-    rendering = render_batch(*drawn, view, domain, chunk=max(1, min(numbers.shape[0], 2_000_000 // (view.height * view.width))))
+    rendering = render_batch(
+        *drawn, view, domain, chunk=max(1, min(numbers.shape[0], 2_000_000 // (view.height * view.width)))
+    )
     return *drawn, rendering.replace(image=to_uint8(rendering.image), mask=rendering.mask.astype(jnp.uint8))
 
 
@@ -95,7 +122,9 @@ def _claim(dest: Path, options: dict[str, Any]) -> None:
         found = json.loads(record.read_text())
         if found != options:
             differ = ", ".join(
-                f"{key} {found.get(key)!r} instead of {options[key]!r}" for key in options if found.get(key) != options[key]
+                f"{key} {found.get(key)!r} instead of {options[key]!r}"
+                for key in options
+                if found.get(key) != options[key]
             )
             raise UserError(f"{dest}: holds another simulated set ({differ}); choose an empty folder")
     elif dest.is_dir() and any(dest.iterdir()):
@@ -111,7 +140,9 @@ def _write(dest: Path, number: int, person: int, made, view: View, seed: int) ->
     image = rendering.image
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(dest / "images" / f"{number}.png")
     Image.fromarray(rendering.mask).save(dest / "masks" / f"{number}.png")
-    labels = unityeyes_labels(subject, capture, rendering, view, person, caption_seed=seed * 1_000_003 + number)
+    labels = unityeyes_labels(
+        subject, capture, rendering, view, person, caption_seed=seed * 1_000_003 + number
+    )
     # The label comes last and whole: its presence says that the picture is complete.
     temporary = dest / "labels" / f".{number}.json.part"
     temporary.write_text(json.dumps(labels) + "\n")
@@ -124,6 +155,17 @@ def _write_index(dest: Path) -> None:
         labels = json.loads(path.read_text())
         x, y, z = labels["gaze"]
         pitch, yaw = np.degrees([np.arcsin(np.clip(-y, -1.0, 1.0)), np.arctan2(-x, -z)])
-        rows.append([f"images/{path.stem}.png", labels["subject"], f"{pitch:.4f}", f"{yaw:.4f}", x, y, z, *labels["pupil"]])
+        rows.append(
+            [
+                f"images/{path.stem}.png",
+                labels["subject"],
+                f"{pitch:.4f}",
+                f"{yaw:.4f}",
+                x,
+                y,
+                z,
+                *labels["pupil"],
+            ]
+        )
     with (dest / "index.csv").open("w", newline="") as file:
         csv.writer(file).writerows([INDEX_COLUMNS, *rows])

@@ -213,8 +213,8 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
     except ImportError:
         raise UserError(
-            "streaming images (data.backend 'stream') needs TensorFlow, which is not installed: "
-            "run `python -m pip install tensorflow`, or set data.backend to 'memory'"
+            "TensorFlow is not installed, which streaming (data.backend 'stream') and preparing TFDS sets need: "
+            "run `python -m pip install tensorflow`; data.backend 'memory' works without it"
         ) from None
     # JAX owns the devices; TensorFlow would otherwise take all of their memory.
     for kind in ("GPU", "TPU"):

@@ -14,6 +14,7 @@ from ml_collections.config_dict import placeholder
 from tqdm import tqdm
 
 from eyegan_jax.data.catalog import open_set
+from eyegan_jax.data.examples import EyeSet
 from eyegan_jax.data.neighbours import simulated_people, to_neighbour_source
 from eyegan_jax.data.people import to_person_source
 from eyegan_jax.data.pipeline import draw_uniform, load, sample_of, to_source
@@ -36,6 +37,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "references": placeholder(int),  # further images of the same person in each sample
             "seed": 0,  # of the people
             "images_per_person": 64,  # rendered of each of ``people`` where neighbours are asked for
+            "session": False,  # there: all pictures of a person from one recording: light and camera stay
             "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
             # Of data sets in files.
             "dir": placeholder(str),
@@ -46,8 +48,8 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "fit": "stretch",  # how an image of another shape is brought to image_shape
             "weight": 1.0,  # share in a mixture
             # Retrieval, of any kind with several images per person: further images of the same person by their masks.
-            "neighbours": placeholder(str),  # nearest, or uniform over the 200 nearest: how ``references`` are chosen
-            "neighbour_pool": placeholder(int),  # of so many images per person, drawn anew for each sample; all if not set
+            "neighbours": placeholder(str),  # how ``references`` are chosen: nearest, or uniform over the 200 nearest
+            "neighbour_pool": placeholder(int),  # of so many of a person, drawn anew for each sample; all if not set
         }
     )
     config.parts = ml_collections.ConfigDict()
@@ -71,25 +73,32 @@ def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.Confi
     if stream.kind == SIMULATOR:
         return _simulated(config, stream, name)
     if stream.kind == MIXTURE:
-        parts = {part: build_stream(config, child, f"{name}.parts.{part}") for part, child in stream.parts.items()}
-        return mix(parts, {part: child.weight for part, child in stream.parts.items()}, name)
+        used = {part: child for part, child in stream.parts.items() if child.weight > 0}
+        parts = {part: build_stream(config, child, f"{name}.parts.{part}") for part, child in used.items()}
+        return mix(parts, {part: child.weight for part, child in used.items()}, name)
     height, width, channels = config.image_shape
-    options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
     try:
-        eyeset = open_set({"kind": stream.kind, "dir": stream.dir, **options})
+        eyeset = _open(stream, height, width)
         make = partial(to_person_source, references=stream.references) if stream.references else to_source
         return make(
             eyeset,
             height=height,
             width=width,
             channels=channels,
-            fields=config.data.fields[name],
+            fields=config.data.fields[name.partition(".")[0]],
             backend=config.data.backend,
             seed=config.seed,
             fit=stream.fit,
         )
     except UserError as error:
         raise UserError(f"config.data.{name}: {error}") from None
+
+
+def _open(stream: ml_collections.ConfigDict, height: int, width: int) -> EyeSet:
+    options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
+    if stream.kind == "unityeyes":
+        options["size"] = (height, width)  # its reader crops
+    return open_set({"kind": stream.kind, "dir": stream.dir, **options})
 
 
 def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
@@ -110,7 +119,7 @@ def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigD
     if not stream.pool:
         return source
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
-    samples = collect(source, stream.pool, key, config.data.fields[name], f"rendering {name}")
+    samples = collect(source, stream.pool, key, config.data.fields[name.partition(".")[0]], f"rendering {name}")
     return DeviceSource(draw_uniform, samples, stream.pool)
 
 
@@ -141,10 +150,10 @@ def people_arrays(
                 images=stream.images_per_person,
                 seed=stream.seed,
                 first_person=stream.first_person,
+                session=stream.session,
                 title=f"rendering {name}",
             )
-        options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
-        eyeset = open_set({"kind": stream.kind, "dir": stream.dir, **options})
+        eyeset = _open(stream, height, width)
         take = sample_of(eyeset, height, width, channels, ("image", "mask", "subject"), stream.fit)
         return load(eyeset, take)[0]
     except UserError as error:

@@ -28,7 +28,14 @@ def unseen_people(config: ml_collections.ConfigDict, people: int = PEOPLE, image
         raise UserError(f"config.data.eyes.kind: expected 'simulator' to draw unseen people, found {stream.kind!r}")
     view = simulator.find_view(stream.view).resized(*config.image_shape[:2])
     return simulated_people(
-        stream.domain, view, people=people, images=images, seed=stream.seed, first_person=UNSEEN, title="rendering"
+        stream.domain,
+        view,
+        people=people,
+        images=images,
+        seed=stream.seed,
+        first_person=UNSEEN,
+        session=stream.session,
+        title="rendering",
     )
 
 
@@ -43,22 +50,15 @@ def synthesizer(workdir: Path | str) -> tuple[dict[str, synthesis.Synthesize], i
     count = config.data.eyes.references or 1
     if config.system == "residual":
         variables = models.load_model(workdir, ("average",)).params["average"]
-        variables = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
         refine = jax.jit(system.refine)
         return {"residual": lambda *shown: refine(variables, *shown)}, count
     if config.system != "fusion":
         raise UserError(f"{workdir}: expected a run of residual or fusion, found {config.system!r}")
     params = models.load_model(workdir, ("painter", "refiner")).params
-    painter, average = params["painter"], params["refiner"]["average"]
-    drawn = {
-        "generator": {"params": painter["painter_average"]["generator"], "spectral": painter["spectral"]["generator"]}
-        | ({"batch_stats": painter["batch_stats"]} if painter.get("batch_stats") else {}),
-        "encoder": {"params": painter["painter_average"]["encoder"], "spectral": painter["spectral"]["encoder"]},
-    }
-    both = {"painter": drawn, "refiner": {"params": average["params"], "batch_stats": average.get("batch_stats", {})}}
-    paint, refine = jax.jit(system.seg2eye.synthesize), jax.jit(system.refine)
+    both = {"painter": params["painter"]["average"], "refiner": params["refiner"]["average"]}
+    paint, refine = jax.jit(system.painter.synthesize), jax.jit(system.refine)
     return {
-        "seg2eye": lambda mask, references, masks: paint(drawn, mask, references),
+        "seg2eye": lambda mask, references, masks: paint(both["painter"], mask, references),
         "fusion": lambda *shown: refine(both, *shown),
     }, count
 

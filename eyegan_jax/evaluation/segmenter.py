@@ -54,7 +54,7 @@ def pupil_figures(found: np.ndarray, true: np.ndarray, subjects: np.ndarray) -> 
         "dice_by_person": Mean([float(overlap[shown & (subjects == p)].mean()) for p in people]).result(),
         "centre_error_px": Mean(distance[both]).result(),
         "centre_error_px_median": float(np.median(distance[both])) if both.any() else None,
-        "missed_percent": 100.0 * float((shown & ~seen).sum() / max(shown.sum(), 1)),
+        "missed_percent": 100.0 * float((shown & ~seen).sum() / np.maximum(shown.sum(), 1)),
         "images_with_pupil": int(shown.sum()),
     }
     if (~shown).any():

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from tqdm import tqdm
@@ -14,11 +13,14 @@ from eyegan_jax import systems
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.data.streams import build_stream, collect
 from eyegan_jax.errors import UserError
+from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.gaze import Training
 from eyegan_jax.evaluation.refinement import RefinerRun, evaluate_refiner
 from eyegan_jax.images import to_float
 from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_images
+
+BATCH = 256
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
@@ -31,8 +33,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     # A small real set is divided in the same proportion.
     split = len(real["image"]) * settings.samples // (settings.samples + settings.test_samples)
     run = RefinerRun(
-        refine=batched(partial(refine_images, model)),
-        discriminate=batched(partial(discriminate, model)),
+        refine=partial(in_batches, jax.jit(partial(refine_images, model)), size=BATCH),
+        discriminate=partial(in_batches, jax.jit(partial(discriminate, model)), size=BATCH),
         simulated=simulated["image"],
         real_train=real["image"][:split],
         real_test=real["image"][split:],
@@ -84,17 +86,3 @@ def draw_eyes(config: ml_collections.ConfigDict, name: str, count: int, seed: in
     )
     return collect(source, count, jax.random.fold_in(jax.random.key(seed), 1000), fields, f"rendering {name}")
 
-
-def batched(apply: Any, size: int = 256) -> Any:
-    """A jitted function of uint8 batches, run over any number of images in parts of one shape."""
-    compiled = jax.jit(apply)
-
-    def over(images: np.ndarray) -> np.ndarray:
-        parts = []
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)])
-            parts.append(np.asarray(compiled(jnp.asarray(padded)))[: len(part)])
-        return np.concatenate(parts)
-
-    return over

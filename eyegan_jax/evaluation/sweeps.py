@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.metrics import Mean
+from eyegan_jax.evaluation.results import record
 from eyegan_jax.evaluation.run import evaluate
 from eyegan_jax.training.loop import train
 
@@ -64,19 +65,40 @@ def run(file: Path, workdir: Path, index: int | None = None) -> None:
             evaluate(entry.config, folder)
 
 
+def summarise(file: Path, workdir: Path) -> dict[str, dict[str, Any]]:
+    """``{arm: {column: {"mean", "std", "n"}}}`` over the seeds that have finished."""
+    runs, columns = load(file)
+    found: dict[str, list[Any]] = {}
+    for entry in runs:
+        path = workdir / entry.name / "report" / "metrics.json"
+        found.setdefault(entry.arm, []).extend([json.loads(path.read_text())] if path.exists() else [])
+    return {
+        arm: {title: Mean(_at(metrics, path) for metrics in all_metrics).result() for title, path in columns.items()}
+        for arm, all_metrics in found.items()
+    }
+
+
 def table(file: Path, workdir: Path) -> str:
     """The finished runs as a Markdown table: mean ± spread over seeds of every column, and the number of seeds."""
-    runs, columns = load(file)
+    arms = summarise(file, workdir)
+    columns = next(iter(arms.values()))
     lines = ["| arm | seeds | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
-    for arm in dict.fromkeys(entry.arm for entry in runs):
-        found = [
-            json.loads(path.read_text())
-            for entry in runs
-            if entry.arm == arm and (path := workdir / entry.name / "report" / "metrics.json").exists()
-        ]
-        cells = [_cell([_at(metrics, path) for metrics in found]) for path in columns.values()]
-        lines.append(f"| {arm} | {len(found)} | " + " | ".join(cells) + " |")
+    for arm, row in arms.items():
+        count = max((result["n"] for result in row.values()), default=0)
+        lines.append(f"| {arm} | {count} | " + " | ".join(_cell(result) for result in row.values()) + " |")
     return "\n".join(lines)
+
+
+def record_table(file: Path, workdir: Path, name: str) -> None:
+    """Write :func:`summarise` to ``docs/results/NAME.json`` with the command, versions and hardware."""
+    runs, _ = load(file)
+    record(
+        name,
+        command=f"eyegan sweep {file} --workdir {workdir} --record {name}",
+        config=str(file),
+        results=summarise(file, workdir),
+        seeds=sorted({entry.seed for entry in runs}),
+    )
 
 
 def _at(metrics: Any, path: str) -> float | None:
@@ -87,8 +109,7 @@ def _at(metrics: Any, path: str) -> float | None:
     return metrics
 
 
-def _cell(values: list[float | None]) -> str:
-    result = Mean(values).result()
+def _cell(result: dict[str, Any]) -> str:
     if not result["n"]:
         return "-"
     spread = f" ± {result['std']:.3g}" if result["std"] is not None else ""

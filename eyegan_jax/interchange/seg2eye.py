@@ -6,7 +6,7 @@ need.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,10 @@ def import_checkpoint(file: Path, dest: Path, aggregate: str = "max") -> list[st
         raise UserError(f"{dest}: expected a new folder, found a run")
     generator, painted, ignored = generator_from_torch(read_state_dict(file))
     found: dict[str, tuple[Any, PyTree]] = {"generator": (generator, painted)}
-    readers = {"E": partial(encoder_from_torch, aggregate=aggregate), "D": discriminator_from_torch}
+    readers: dict[str, Callable[..., Any]] = {
+        "E": partial(encoder_from_torch, aggregate=aggregate),
+        "D": discriminator_from_torch,
+    }
     for letter, name in (("E", "encoder"), ("D", "discriminator")):
         beside = file.with_name(file.name.replace("net_G", f"net_{letter}"))
         if beside != file and beside.exists():
@@ -208,7 +211,14 @@ def _state_of(config: ml_collections.ConfigDict, variables: Mapping[str, PyTree]
         "references": (1, height, width, channels),
     }
     batch = {"eyes": {name: np.zeros((1, 1, *shape), np.uint8) for name, shape in shapes.items()}}
-    state = jax.jit(partial(system.init, devices=1))(jax.random.key(0), batch)
+    init = partial(system.init, devices=1)
+    if len(variables) == 3:
+        # Nothing is left to chance, so nothing has to be compiled; optimisers start from zeros.
+        state = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(init, jax.random.key(0), batch)
+        )
+    else:
+        state = jax.jit(init)(jax.random.key(0), batch)
     painter, spectral, average = dict(state.painter), dict(state.spectral), dict(state.average)
     for name in ("generator", "encoder"):
         if name in variables:

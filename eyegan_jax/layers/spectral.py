@@ -92,8 +92,8 @@ class SpectralConv(nn.Module):
             for name in ("u", "v")
         }
         x = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
-        # conv(x, W / sigma) = conv(x, W) / sigma: deep activations are smaller than their kernels. In float32,
-        # because a sigma of 8 bits would scale the whole layer wrongly; it is fused with what follows.
+        # conv(x, W / sigma) = conv(x, W) / sigma: deep activations are smaller than their kernels. In
+        # float32, because a sigma of 8 bits would scale the whole layer; it is fused with what follows.
         x = x.astype(jnp.float32) / spectral_norm(kernel, **pair)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,))

@@ -15,6 +15,8 @@ from eyegan_jax.layers.convolution import explicit_padding
 from eyegan_jax.layers.resizing import bilinear
 
 _he = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+# A residual that starts large saturates the clipped image, where there is no gradient.
+_small = nn.initializers.variance_scaling(1e-4, "fan_in", "normal")
 
 
 class DeepLab(nn.Module):
@@ -39,7 +41,7 @@ class DeepLab(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
-        size = image.shape[1:3]
+        height, width = image.shape[1:3]
         x = self._unit(image.astype(self.dtype), self.width, 7, "stem", train, stride=2)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         # The last stage keeps the stride of 16 and widens its reach instead, by 1, 2 and 4 times two.
@@ -54,11 +56,12 @@ class DeepLab(nn.Module):
 
         x = self._atrous_pyramid(x, train)
         details = self._unit(details, 3 * self.width // 4, 1, "details", train)
-        x = jnp.concatenate([bilinear(x, details.shape[1:3], align_corners=True), details], axis=-1)
+        quarter = (details.shape[1], details.shape[2])
+        x = jnp.concatenate([bilinear(x, quarter, align_corners=True), details], axis=-1)
         x = self._drop(self._unit(x, self.pyramid, 3, "decoder1", train), self.dropout, train, "decoder1_dropout")
         x = self._drop(self._unit(x, self.pyramid, 3, "decoder2", train), self.dropout / 5, train, "decoder2_dropout")
-        x = nn.Conv(self.outputs, (1, 1), dtype=self.dtype, kernel_init=_he, name="head")(x)
-        return bilinear(x.astype(jnp.float32), size, align_corners=True)
+        x = nn.Conv(self.outputs, (1, 1), dtype=self.dtype, kernel_init=_small, name="head")(x)
+        return bilinear(x.astype(jnp.float32), (height, width), align_corners=True)
 
     def _unit(self, x, features, kernel, name, train, stride=1, dilation=1, active=True):
         """Convolution without bias, batch norm, ReLU."""

@@ -5,7 +5,7 @@ normalisation right behind its first, bias-free convolution cancels both) and lo
 rewrite; the default here has neither defect, ``released=True`` both.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,7 +43,7 @@ class StyleEncoder(nn.Module):
     width: int = 64
     code: int = 16
     size: int = 256
-    aggregate: Literal["max", "mean", "attention"] = "max"
+    aggregate: str = "max"
     released: bool = False
     dtype: Any = jnp.float32
 

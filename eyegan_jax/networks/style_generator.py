@@ -260,4 +260,5 @@ class StyleGenerator(nn.Module):
         return x[:, above : above + size[0], left : left + size[1]]
 
     def __call__(self, mask: jax.Array, style: jax.Array | None = None, train: bool = False) -> jax.Array:
-        return self.paint(self.read_mask(mask), style, mask.shape[1:3], train)
+        height, width = mask.shape[1:3]
+        return self.paint(self.read_mask(mask), style, (height, width), train)

@@ -66,7 +66,10 @@ PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "lashes": {"sparse": ("sparse lashes", "thin lashes"), "dark": ("dark lashes", "dense lashes")},
     "brow": {"sparse": ("sparse brow", "thin brow"), "dark": ("dark brow", "dense brow")},
-    "camera": {"near infrared": ("near infrared image", "infrared picture"), "colour": ("colour image", "visible light picture")},
+    "camera": {
+        "near infrared": ("near infrared image", "infrared picture"),
+        "colour": ("colour image", "visible light picture"),
+    },
     "head": {
         "left": ("head turned left", "face turned left"),
         "right": ("head turned right", "face turned right"),
@@ -100,7 +103,10 @@ _MEANING = {
     for phrase in phrases
 }
 VOCABULARY = tuple(
-    sorted({word for phrase in _MEANING for word in phrase.split()} | {"a", "same", "eye", "now", "the", "with", "is"})
+    sorted(
+        {word for phrase in _MEANING for word in phrase.split()}
+        | {"a", "same", "eye", "now", "the", "with", "is"}
+    )
 )
 
 
@@ -128,7 +134,11 @@ def bins(values: Mapping[str, Any], look: str = "visible") -> dict[str, str]:
     found = {
         "gaze yaw": _direction(yaw, YAW_EDGES, YAWS),
         "gaze pitch": _direction(pitch, PITCH_EDGES, PITCHES),
-        "pupil": _band(float(values["pupil_radius"]) / float(values["iris_radius"]), PUPIL_EDGES, ("constricted", "normal", "dilated")),
+        "pupil": _band(
+            float(values["pupil_radius"]) / float(values["iris_radius"]),
+            PUPIL_EDGES,
+            ("constricted", "normal", "dilated"),
+        ),
         "lid": _band(float(values["opening"]), APERTURE_EDGES, LIDS),
         "lashes": "dark" if float(values["lash_density"]) >= LASH_EDGE else "sparse",
         "brow": "dark" if float(values["brow_density"]) >= BROW_EDGE else "sparse",
@@ -202,7 +212,9 @@ def parse(text: str) -> dict[str, str]:
         if phrase in ("", "same eye"):
             continue
         if phrase not in _MEANING:
-            raise UserError(f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}")
+            raise UserError(
+                f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}"
+            )
         attribute, name = _MEANING[phrase]
         found[attribute] = name
     return found

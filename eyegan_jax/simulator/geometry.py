@@ -91,14 +91,19 @@ def pixel_grid(view: View):
 
 
 def limbus_axial(subject: Subject):
-    """Distance of the limbus's plane from the ball's centre: where the two spheres meet, in mm."""
-    r, c, k = subject.ball_radius, subject.cornea_radius, subject.cornea_offset
-    return (r * r - c * c + k * k) / (2.0 * k)
+    """Distance of the limbus's plane from the ball's centre in mm: the two spheres meet in that plane."""
+    return safe_sqrt(subject.ball_radius**2 - (subject.iris_radius + subject.limbus_margin) ** 2)
+
+
+def cornea_offset(subject: Subject):
+    """Centre of the cornea's sphere in front of the ball's centre in mm, so that both meet at the limbus."""
+    limbus = subject.iris_radius + subject.limbus_margin
+    return limbus_axial(subject) - safe_sqrt(subject.cornea_radius**2 - limbus**2)
 
 
 def iris_axial(subject: Subject):
     """Distance of the iris plane from the ball's centre in mm."""
-    return subject.cornea_offset + subject.cornea_radius - subject.iris_depth
+    return cornea_offset(subject) + subject.cornea_radius - subject.iris_depth
 
 
 def hit_sphere(origin: Vec, direction: Vec, center: Vec, radius) -> tuple[Vec, jax.Array]:
@@ -128,7 +133,7 @@ class Ball:
 def trace(subject: Subject, pose: Pose, origin: Vec, direction: Vec) -> Ball:
     """Intersects rays with ball and cornea and refracts them (Snell) onto the iris plane."""
     sclera, _ = hit_sphere(origin, direction, Vec(0.0, 0.0, 0.0), subject.ball_radius)
-    center = pose.axis * subject.cornea_offset
+    center = pose.axis * cornea_offset(subject)
     cornea, cornea_chord = hit_sphere(origin, direction, center, subject.cornea_radius)
     normal = (cornea - center) * (1.0 / subject.cornea_radius)
     height = cornea.dot(pose.axis)

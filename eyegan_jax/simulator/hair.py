@@ -46,7 +46,9 @@ def lash_coverage(subject: Subject, lids: Lids, edges: Margins, lift, x, y, view
     # Coarse pixels hold several lashes in one stroke.
     width = LASH_WIDTH * jnp.clip(spacing * subject.lash_density / LASH_SPACING, 1.0, 4.0) ** 0.8
     reach = jnp.sin(subject.lash_curl + lift)
-    upper_length = subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
+    upper_length = (
+        subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
+    )
     upper_height = (edges.upper - y) * jnp.where(reach > 0.0, 1.0, -1.0) + 0.15
     # Lower lashes: fewer, shorter, hanging from the outer edge of the lid's border.
     lower_height = y - edges.lower - subject.margin_thickness * 0.9
@@ -85,11 +87,14 @@ def brow_coverage(subject: Subject, lids: Lids, edges: Margins, x, y, view: View
     """Coverage ``[H, W]`` of the brow: a tapering arc of short hairs that lean outward."""
     height = brow_arc(x) - y - subject.brow_height
     thickness = subject.brow_thickness * (1.0 - 0.55 * smoothstep(2.0, 22.0, x))
-    band = jnp.exp(-jnp.square(height / thickness) ** 1.5)
+    band = jnp.exp(-(jnp.square(height / thickness) ** 1.5))
     ends = smoothstep(-20.0, -13.0, x) * (1.0 - smoothstep(16.0, 26.0, x))
     # Hairs: noise stretched along a direction that turns from upright at the nose to level outside.
     level = smoothstep(-16.0, 4.0, x)
-    run, across = x * (0.35 + 0.65 * level) + height * (1.0 - level), height * (0.25 + level) - 0.8 * x * (1.0 - level)
+    run, across = (
+        x * (0.35 + 0.65 * level) + height * (1.0 - level),
+        height * (0.25 + level) - 0.8 * x * (1.0 - level),
+    )
     layers = [(0.35 * run, 1.5 * across)]
     if view.mm_per_pixel < 0.25:
         layers.append((0.6 * run, 4.0 * across))

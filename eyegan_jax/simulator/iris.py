@@ -6,7 +6,7 @@ from flax import struct
 
 from eyegan_jax.simulator.geometry import Ball
 from eyegan_jax.simulator.lights import to_bands
-from eyegan_jax.simulator.noise import TWO_PI, bell, edge, smoothstep, noise_layers
+from eyegan_jax.simulator.noise import TWO_PI, bell, edge, noise_layers, smoothstep
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.vectors import safe_sqrt
 from eyegan_jax.simulator.views import View
@@ -32,14 +32,20 @@ class Iris:
 def pupil_ellipse(subject: Subject, capture: Capture):
     """Centre ``[2]`` and semi-axes ``[2]`` (outward, down) of the true pupil in the iris plane (mm)."""
     center = subject.pupil_offset * jnp.array([-1.0, -1.0])
-    axes = capture.pupil_radius * jnp.stack([1.0 - subject.pupil_ellipticity, 1.0 + subject.pupil_ellipticity])
+    axes = capture.pupil_radius * jnp.stack(
+        [1.0 - subject.pupil_ellipticity, 1.0 + subject.pupil_ellipticity]
+    )
     return center, axes
 
 
 def texture(subject: Subject, angle, way, view: View):
     """Albedo factor ``[H, W]`` about 1 at polar position (angle, ``way`` from pupil 0 to border 1)."""
     turn = angle / TWO_PI + 0.5
-    layers = [(48.0 * turn, 1.5 * way, 48), (20.0 * turn, 5.0 * way, 20), (22.0 * turn, jnp.zeros_like(way), 22)]
+    layers = [
+        (48.0 * turn, 1.5 * way, 48),
+        (20.0 * turn, 5.0 * way, 20),
+        (22.0 * turn, jnp.zeros_like(way), 22),
+    ]
     if view.mm_per_pixel < 0.2:
         # Fibres wander as they run outward.
         (wander,) = noise_layers(subject.iris_seed + 10, (12.0 * turn, 3.0 * way, 12))
@@ -65,10 +71,14 @@ def shade_iris(subject: Subject, capture: Capture, ball: Ball, view: View, pixel
     radius = safe_sqrt(ball.outward**2 + ball.down**2)
     radius = jnp.where(ball.in_cornea, radius, OUTSIDE)
     center, axes = pupil_ellipse(subject, capture)
-    from_pupil = safe_sqrt(((ball.outward - center[0]) / axes[0]) ** 2 + ((ball.down - center[1]) / axes[1]) ** 2)
+    from_pupil = safe_sqrt(
+        ((ball.outward - center[0]) / axes[0]) ** 2 + ((ball.down - center[1]) / axes[1]) ** 2
+    )
     pupil_distance = jnp.where(ball.in_cornea, (1.0 - from_pupil) * capture.pupil_radius, -OUTSIDE)
     iris_distance = subject.iris_radius - radius
-    way = jnp.clip((from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2)
+    way = jnp.clip(
+        (from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2
+    )
     # A point off the centre keeps arctan2 differentiable at the exact middle, which lies in the pupil.
     angle = jnp.arctan2(ball.down + 1e-4, ball.outward + 1e-4)
     share = radius / subject.iris_radius
@@ -89,4 +99,6 @@ def shade_iris(subject: Subject, capture: Capture, ball: Ball, view: View, pixel
     color = jnp.maximum(color, 0.002)
     color = color + pupil[..., None] * (pupil_color - color)
     # The limbus is a zone, not a line: iris and sclera mix over about half a millimetre.
-    return Iris(color, edge(iris_distance, jnp.maximum(pixel, 0.45)), pupil, iris_distance, pupil_distance, share)
+    return Iris(
+        color, edge(iris_distance, jnp.maximum(pixel, 0.45)), pupil, iris_distance, pupil_distance, share
+    )

@@ -28,7 +28,9 @@ def directions(angles, pose: Pose) -> list[Vec]:
     """N unit vectors of the anatomical frame for (elevation, azimuth) ``[N, 2]`` of the camera frame."""
     elevation, azimuth = angles[..., 0], angles[..., 1]
     cos = jnp.cos(elevation)
-    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(pose.to_camera.T)
+    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(
+        pose.to_camera.T
+    )
     return [Vec(toward.x[k], toward.y[k], toward.z[k]) for k in range(angles.shape[0])]
 
 
@@ -89,8 +91,9 @@ def surroundings(capture: Capture, pose: Pose, light: Lighting, reflected: Vec):
     room = 0.25 + 0.75 * smoothstep(-0.3, 0.7, elevation)
     center_e, center_a, half_e, half_a = (jnp.sin(capture.window[k]) for k in range(4))
     soft = 0.04
-    inside = jnp.tanh((half_e - jnp.abs(elevation - center_e)) / soft), jnp.tanh(
-        (half_a - jnp.abs(azimuth - center_a)) / soft
+    inside = (
+        jnp.tanh((half_e - jnp.abs(elevation - center_e)) / soft),
+        jnp.tanh((half_a - jnp.abs(azimuth - center_a)) / soft),
     )
     window = 0.25 * (1.0 + inside[0]) * (1.0 + inside[1]) * capture.window_intensity
     return (room + window)[..., None] * light.ambient

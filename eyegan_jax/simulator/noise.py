@@ -37,7 +37,9 @@ def noise_layers(seed, *layers):
     x = jnp.stack([layer[0] for layer in layers])
     y = jnp.stack([layer[1] for layer in layers])
     ones = (1,) * (x.ndim - 1)
-    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(-1, *ones)
+    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(
+        -1, *ones
+    )
     seeds = (seed + jnp.arange(len(layers), dtype=jnp.uint32)).reshape(-1, *ones)
     floor_x, floor_y = jnp.floor(x), jnp.floor(y)
     fx, fy = x - floor_x, y - floor_y
@@ -68,5 +70,10 @@ def bell(x, width):
 
 
 def edge(distance, pixel):
-    """Coverage of a half-plane: 0.5 at distance 0 (mm), rising to 1 inside over about one ``pixel`` (mm)."""
-    return 0.5 * (1.0 + jnp.tanh(2.0 * distance / pixel))
+    """Coverage of a half-plane by a pixel of size ``pixel`` whose centre lies ``distance`` inside (both mm).
+
+    A cubic from 0 to 1 over 1.5 pixels with 0.5 at the edge; exactly 0 and 1 beyond, so that nothing of what
+    lies behind an edge leaks through.
+    """
+    t = jnp.clip(0.5 + distance / (1.5 * pixel), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)

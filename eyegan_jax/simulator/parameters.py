@@ -22,7 +22,7 @@ class Subject:
     # Ball and optics.
     ball_radius: jax.Array  # mm, sclera's sphere
     cornea_radius: jax.Array  # mm, front surface
-    cornea_offset: jax.Array  # mm, centre of the cornea's sphere in front of the ball's centre
+    limbus_margin: jax.Array  # mm, radius of the circle where cornea and ball meet, over the true iris radius
     iris_radius: jax.Array  # mm, true; it is seen 1.07 to 1.13 times larger through the cornea
     iris_depth: jax.Array  # mm, iris plane behind the corneal apex
     kappa: jax.Array  # [2] rad, visual minus optical axis: nasal, up
@@ -103,7 +103,9 @@ class Capture:
     light_angles: jax.Array  # [NUM_LIGHTS, 2] rad: elevation above, azimuth right of the camera
     light_intensity: jax.Array  # [NUM_LIGHTS]
     light_warmth: jax.Array  # [NUM_LIGHTS] -1 blue to +1 orange
-    glint_angles: jax.Array  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
+    glint_angles: (
+        jax.Array
+    )  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
     #   unless the domain breaks that correlation
     light_size: jax.Array  # rad, radius of the lamp in the corneal reflection
     ambient: jax.Array

@@ -5,88 +5,20 @@ The common tables hold what physiology gives; each population overrides what mak
 physiological figures are in docs/simulator.md.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from eyegan_jax.simulator.noise import stage
+from eyegan_jax.simulator.distributions import RAD, Each, Normal, Sometimes, Uniform, angles, constant
 from eyegan_jax.simulator.parameters import NUM_LEDS, NUM_LIGHTS
-
-RAD = math.pi / 180.0
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform between ``low`` and ``high``, ``shape`` independent values."""
-
-    low: float
-    high: float
-    shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Normal, truncated to [low, high]."""
-
-    mean: float
-    deviation: float
-    low: float
-    high: float
-    shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Sometimes:
-    """0 with probability 1 - chance, else uniform between ``low`` and ``high``."""
-
-    chance: float
-    low: float
-    high: float
-    shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Each:
-    """A vector whose elements have distributions of their own."""
-
-    parts: tuple[Any, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.parts), *self.parts[0].shape)
-
-
-def _scalars(entry):
-    """The scalar distributions of an entry, in the order of its flattened elements."""
-    if isinstance(entry, Each):
-        return [scalar for part in entry.parts for scalar in _scalars(part)]
-    return [entry] * math.prod(entry.shape)
-
-
-def _cumulative(entry: Normal, x: float) -> float:
-    return 0.5 * (1.0 + math.erf((x - entry.mean) / entry.deviation / math.sqrt(2.0)))
-
-
-def constant(value: float, shape: tuple[int, ...] = ()) -> Uniform:
-    return Uniform(value, value, shape)
-
-
-def angles(*degrees: tuple[float, float]) -> Each:
-    """Uniform angles between (low, high) degrees, in radians."""
-    return Each(tuple(Uniform(low * RAD, high * RAD) for low, high in degrees))
-
 
 ANATOMY = {
     "ball_radius": Normal(12.0, 0.3, 11.3, 12.7),
     "cornea_radius": Normal(7.8, 0.2, 7.3, 8.3),
-    "cornea_offset": Normal(5.6, 0.12, 5.3, 5.9),
-    "iris_radius": Normal(5.55, 0.22, 5.0, 6.0),
+    "limbus_margin": Normal(0.73, 0.06, 0.58, 0.88),
+    "iris_radius": Normal(5.55, 0.20, 5.05, 6.0),
     "iris_depth": Normal(3.8, 0.15, 3.4, 4.1),
-    "kappa": Each((Normal(5.0 * RAD, 1.5 * RAD, 0.0, 9.0 * RAD), Normal(1.8 * RAD, 1.2 * RAD, -1.5 * RAD, 5.0 * RAD))),
+    "kappa": Each(
+        (Normal(5.0 * RAD, 1.5 * RAD, 0.0, 9.0 * RAD), Normal(1.8 * RAD, 1.2 * RAD, -1.5 * RAD, 5.0 * RAD))
+    ),
     "pupil_offset": Each((Normal(0.20, 0.1, -0.1, 0.5), Normal(0.05, 0.06, -0.1, 0.2))),
     "pupil_ellipticity": Normal(0.0, 0.012, -0.03, 0.03),
     "iris_infrared": Normal(0.24, 0.06, 0.12, 0.42),
@@ -258,7 +190,13 @@ CAPTURE = EYE_IN_HEAD | {
 }
 
 CAPTURES = {
-    "simulated": CAPTURE,
+    "simulated": CAPTURE
+    | {
+        "reflection": Uniform(0.2, 0.7),
+        "window_intensity": Sometimes(0.4, 0.5, 3.0),
+        "light_angles": Each((angles((10.0, 70.0), (-50.0, 50.0)), angles((-20.0, 40.0), (-70.0, 70.0)))),
+        "aperture": Normal(1.0, 0.04, 0.9, 1.1),
+    },
     "captured": CAPTURE
     | {
         "aperture": Normal(0.92, 0.10, 0.60, 1.12),
@@ -271,13 +209,13 @@ CAPTURES = {
         "reflection": Uniform(0.3, 1.6),
         "window": angles((-30.0, 35.0), (-40.0, 40.0), (5.0, 22.0), (6.0, 28.0)),
         "window_intensity": Sometimes(0.85, 2.0, 14.0),
-        "glasses": Sometimes(0.2, 1.0, 1.0),
+        "glasses": Sometimes(0.3, 1.0, 1.0),
         "exposure": Normal(-0.2, 0.4, -1.2, 0.8),
         "adaptation": constant(1.0),
         "contrast": Uniform(0.9, 1.4),
         "gamma": Uniform(1.8, 2.4),
-        "blur": Uniform(0.005, 0.022),
-        "noise": Uniform(0.003, 0.03),
+        "blur": Uniform(0.004, 0.018),
+        "noise": Uniform(0.002, 0.022),
         "grain": Uniform(0.0, 0.02),
         "vignette": Uniform(0.0, 0.3),
         "compression": Uniform(0.0, 0.4),
@@ -369,7 +307,18 @@ WIDE = {
     "scale": Normal(1.0, 0.06, 0.85, 1.15),
     "equalization": constant(0.0),
 }
-FRAMING = {"crop": {}, "wide": WIDE, "headset": HEADSET, "close": CLOSE}
+BALL = {
+    "head": Each(
+        (
+            Uniform(-20.0 * RAD, 20.0 * RAD),
+            Uniform(-35.0 * RAD, 35.0 * RAD),
+            Normal(0.0, 3.0 * RAD, -8.0 * RAD, 8.0 * RAD),
+        )
+    ),
+    "shift": Normal(0.0, 0.04, -0.1, 0.1, (2,)),
+    "scale": Normal(1.0, 0.10, 0.8, 1.25),
+}
+FRAMING = {"crop": {}, "ball": BALL, "wide": WIDE, "headset": HEADSET, "close": CLOSE}
 
 
 def capture_table(population: str, look: str, framing: str) -> dict[str, Any]:
@@ -387,28 +336,3 @@ def capture_table(population: str, look: str, framing: str) -> dict[str, Any]:
     if population != "simulated" and framing == "wide":
         table = table | {"blur": Uniform(0.001, 0.008)}
     return table
-
-
-def draw(key, table: dict[str, Any]) -> dict[str, jax.Array]:
-    """One value for every entry, float32: a single block of uniform bits through the inverse cumulative
-    distributions, cut up in the table's order. All scalars are computed together, which keeps compilation short.
-    """
-    scalars = [scalar for entry in table.values() for scalar in _scalars(entry)]
-    normal = np.array([isinstance(s, Normal) for s in scalars])
-    low, high = np.array([s.low for s in scalars], np.float32), np.array([s.high for s in scalars], np.float32)
-    chance = np.array([getattr(s, "chance", 1.0) for s in scalars], np.float32)
-    mean, deviation = (np.array([getattr(s, n, 0.0) for s in scalars], np.float32) for n in ("mean", "deviation"))
-    ends = np.array([[_cumulative(s, s.low), _cumulative(s, s.high)] if n else [0.25, 0.75] for s, n in zip(scalars, normal, strict=True)])
-    bits = jax.random.uniform(key, (len(scalars),), jnp.float32)
-    share = jnp.clip((bits - (1.0 - chance)) / chance, 0.0, 1.0)
-    flat = jnp.where(bits >= 1.0 - chance, low + (high - low) * share, 0.0)
-    # Stay off 0 and 1, where the inverse error function is infinite.
-    level = jnp.clip(ends[:, 0] + (ends[:, 1] - ends[:, 0]) * bits, 1e-6, 1.0 - 1e-6).astype(jnp.float32)
-    bell = mean + deviation * math.sqrt(2.0) * jax.scipy.special.erfinv(2.0 * level - 1.0)
-    block = stage(jnp.where(normal, jnp.clip(bell, low, high), flat))
-    values, start = {}, 0
-    for name, entry in table.items():
-        size = math.prod(entry.shape)
-        values[name] = block[start : start + size].reshape(entry.shape)
-        start += size
-    return values

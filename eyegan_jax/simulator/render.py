@@ -13,7 +13,6 @@ from eyegan_jax.simulator.geometry import (
     circle_points,
     eye_pose,
     fit_ellipse,
-    iris_axial,
     iris_pixels,
     pixel_grid,
     project,
@@ -22,9 +21,9 @@ from eyegan_jax.simulator.geometry import (
 )
 from eyegan_jax.simulator.iris import pupil_ellipse, shade_iris
 from eyegan_jax.simulator.lights import (
+    directions,
     fresnel,
     irradiance,
-    directions,
     lighting,
     lobe,
     mirrored,
@@ -240,7 +239,9 @@ def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
     return jnp.broadcast_to(2.0 * picture - 1.0, (view.height, view.width, view.channels))
 
 
-def render_batch(subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256) -> Rendering:
+def render_batch(
+    subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256
+) -> Rendering:
     """Renders many eyes (leading axis), ``chunk`` at a time so that memory stays bounded."""
     return jax.lax.map(
         lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from eyegan_jax.simulator.geometry import Pose
 from eyegan_jax.simulator.lights import to_bands
-from eyegan_jax.simulator.noise import TWO_PI, smoothstep, noise_layers
+from eyegan_jax.simulator.noise import TWO_PI, noise_layers, smoothstep
 from eyegan_jax.simulator.parameters import Subject
 from eyegan_jax.simulator.vectors import Vec, safe_sqrt
 from eyegan_jax.simulator.views import View
@@ -21,7 +21,9 @@ def shade_sclera(subject: Subject, pose: Pose, points: Vec, view: View):
     away = smoothstep(0.5, 1.0, radius)
     vessel = _vessels(subject, angle, radius, view) * away
     if view.look == "infrared":
-        return (0.72 * subject.sclera_albedo * (1.0 - 0.1 * away) * (1.0 - 0.3 * subject.veins * vessel))[..., None]
+        return (0.72 * subject.sclera_albedo * (1.0 - 0.1 * away) * (1.0 - 0.3 * subject.veins * vessel))[
+            ..., None
+        ]
     white = jnp.stack(
         [
             jnp.ones_like(away),

@@ -65,7 +65,9 @@ def simulator_source(
     def draw(resident, key):
         del resident
         who, how, others = (jax.random.fold_in(key, k) for k in range(3))
-        number = first_subject + jax.random.randint(who, (), 0, UNBOUNDED - first_subject if subjects is None else subjects)
+        number = first_subject + jax.random.randint(
+            who, (), 0, UNBOUNDED - first_subject if subjects is None else subjects
+        )
         subject = fixed_subject(seed, number, domain, view.look)
         capture = sample_capture(how, subject, domain, view)
         picture = render(subject, capture, view, domain)

@@ -6,11 +6,11 @@ from typing import Literal
 from eyegan_jax.errors import UserError
 
 Look = Literal["visible", "infrared"]
-Framing = Literal["crop", "wide", "headset", "close"]
+Framing = Literal["crop", "ball", "wide", "headset", "close"]
 
 # Width of the field of view in mm at the distance of the eyeball's centre. "crop" follows the landmarks
 # instead (1.5 times the distance from caruncle to outer corner, about 26 mm), as GazeML crops UnityEyes.
-FIELD_MM = {"crop": 39.0, "wide": 66.0, "headset": 34.0, "close": 24.0}
+FIELD_MM = {"crop": 39.0, "ball": 40.0, "wide": 66.0, "headset": 34.0, "close": 24.0}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class View:
     look: "visible" (light from lamps and sky) or "infrared" (LEDs of an eye tracker, 850 nm).
     channels: 1 (gray) or 3 (RGB); infrared is always gray, repeated where 3 are asked for.
     framing: "crop": window of the UnityEyes/MPIIGaze crops, centred on the lid margin and 1.5 eye widths
-        wide; "wide": eye with brow, as UnityEyes' own 640x480 renders; "headset": a tracker's camera a few cm
+        wide; "ball": as wide, but centred on the eyeball and with heads turned further, as UnityEyes' camera
+        sees them; "wide": eye with brow, as UnityEyes' own 640x480 renders; "headset": a tracker's camera a few cm
         from the eye, portrait format (OpenEDS); "close": iris fills the frame, camera rolled (MEYE).
     """
 

@@ -49,8 +49,8 @@ class Residual:
     ``reference_masks [k, H, W]``: pictures of the same person, nearest mask first.
     """
 
-    network: ResidualRefiner | ReferenceRefiner
-    discriminator: PatchDiscriminator | None
+    network: Any  # ResidualRefiner or ReferenceRefiner
+    discriminator: Any  # PatchDiscriminator, or None where its losses have no weight
     optimiser: optax.GradientTransformation
     discriminator_optimiser: optax.GradientTransformation
     openeds_weight: float
@@ -70,7 +70,7 @@ class Residual:
         key = keys.compact(key)
         variables = self.network.init(jax.random.fold_in(key, 0), mask, references, reference_masks)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
-        critic: dict[str, Any] = {"params": {}, "spectral": {}}
+        critic: Any = {"params": {}, "spectral": {}}
         if self.discriminator is not None:
             critic = self.discriminator.init(jax.random.fold_in(key, 1), mask, image)
         return ResidualState(
@@ -89,7 +89,8 @@ class Residual:
 
     def training_step(self, state: ResidualState, batch: Batch, key: jax.Array) -> tuple[ResidualState, Metrics]:
         """One update of the refiner, and before it one of the discriminator where there is one."""
-        return self.update(state, *samples(batch), key)
+        mask, target, references, reference_masks = samples(batch)
+        return self.update(state, mask, target, references, reference_masks, key)
 
     def update(
         self, state: ResidualState, mask, target, references, reference_masks, key: jax.Array

@@ -218,7 +218,7 @@ class Seg2Eye:
         masks, images = jnp.concatenate([mask, mask]), jnp.concatenate([fake, target])
 
         def loss(params):
-            scales = self.discriminator.apply(
+            scales: Any = self.discriminator.apply(
                 {"params": params, "spectral": state.spectral["discriminator"]}, masks, images
             )
             of_fake, of_real = zip(*(jnp.split(features[-1], 2) for features in scales), strict=True)
@@ -253,10 +253,10 @@ class Seg2Eye:
         w, parts = self.weights, {}
         if w.criticise:
             variables = {"params": state.discriminator, "spectral": state.spectral["discriminator"]}
-            of_fake = self.discriminator.apply(variables, mask, fake)
+            of_fake: Any = self.discriminator.apply(variables, mask, fake)
             parts["adversarial"] = losses.hinge_generator([scale[-1] for scale in of_fake])
             if w.feature_matching:
-                of_real = self.discriminator.apply(variables, mask, target)
+                of_real: Any = self.discriminator.apply(variables, mask, target)
                 parts["feature_matching"] = losses.feature_matching(
                     [scale[:-1] for scale in of_fake], [scale[:-1] for scale in of_real]
                 )
@@ -268,7 +268,8 @@ class Seg2Eye:
             parts["openeds"] = losses.openeds(fake, target)
         if w.encode_fakes:
             variables = {"params": state.painter["encoder"], "spectral": state.spectral["encoder"]}
-            own_style, own_features = self.encoder.apply(variables, fake[:, None])
+            own: Any = self.encoder.apply(variables, fake[:, None])
+            own_style, own_features = own
             if w.style_code:
                 parts["style_code"] = losses.style_code(own_style, style)
             if w.style_features:
@@ -280,14 +281,17 @@ class Seg2Eye:
 
     def encode(self, variables: Variables, references: jax.Array) -> jax.Array:
         """Style codes ``[N, D]`` of people, from ``references [N, k, H, W, C]`` in [-1, 1]; any k."""
-        return self.encoder.apply(variables["encoder"], references)[0]
+        style, _ = self.encoder.apply(variables["encoder"], references)
+        return style
 
     def synthesize(self, variables: Variables, mask: jax.Array, references: jax.Array) -> jax.Array:
         """Eyes ``[N, H, W, C]`` in [-1, 1] from masks ``[N, H, W]``, each in the style of its ``references``.
 
         references: ``[N, k, h, w, C]`` in [-1, 1]; any k, any size.
         """
-        return self.generator.apply(variables["generator"], mask, self.encode(variables, references))
+        style = self.encode(variables, references)
+        painted: Any = self.generator.apply(variables["generator"], mask, style)
+        return painted
 
     def paint_styles(self, variables: Variables, mask: jax.Array, styles: jax.Array) -> jax.Array:
         """Every mask ``[M, H, W]`` in every style ``[S, D]``: ``[M, S, H, W, C]``. Masks are read once."""

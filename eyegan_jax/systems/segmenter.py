@@ -60,7 +60,7 @@ class Segmenter:
         term alone has weight 1 afterwards. 0 leaves the boundary term out.
     """
 
-    network: RITnet
+    network: Any  # RITnet
     optimiser: optax.GradientTransformation
     augmentation: Augmentation | None
     equalised: bool

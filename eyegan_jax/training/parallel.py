@@ -84,18 +84,7 @@ class Parallel:
         ``resident`` is replicated, ``batch`` is sharded along its first axis, metrics come back replicated.
         """
         if self.wrapper == "pmap":
-            axes = jax.tree.map(lambda s: 0 if s else None, sharding)
-            mapped = jax.pmap(
-                lambda state, resident, batch, _: step(state, resident, batch),
-                AXIS,
-                in_axes=(axes, None, 0, 0),
-                out_axes=(axes, None),
-                donate_argnums=(0,),
-                devices=self.devices,
-            )
-            # pmap wants one argument with a device axis; there is none where no batch is fed and nothing is sharded.
-            present = np.zeros(len(self._local), np.int8)
-            return lambda state, resident, batch: mapped(state, resident, batch, present)
+            return self._compile_pmap(step, sharding)
         specs = jax.tree.map(lambda s: PartitionSpec(AXIS) if s else PartitionSpec(), sharding)
 
         def local_step(state, resident, batch):
@@ -111,6 +100,32 @@ class Parallel:
             out_specs=(specs, PartitionSpec()),
         )
         return jax.jit(mapped, donate_argnums=(0,))
+
+    def _compile_pmap(self, step: Callable, sharding: Any) -> Callable:
+        # With several processes pmap hashes out_axes, and a dict of parameters has no hash: hence flat tuples.
+        leaves, structure = jax.tree.flatten(sharding)
+        axes = tuple(0 if s else None for s in leaves)
+
+        def flat_step(flat_state, resident, batch, _):
+            state, metrics = step(jax.tree.unflatten(structure, flat_state), resident, batch)
+            return tuple(jax.tree.leaves(state)), metrics
+
+        mapped = jax.pmap(
+            flat_step,
+            AXIS,
+            in_axes=(axes, None, 0, 0),
+            out_axes=(axes, None),
+            donate_argnums=(0,),
+            devices=self.devices,
+        )
+        # pmap wants one argument with a device axis; there is none where no batch is fed and nothing is sharded.
+        present = np.zeros(len(self._local), np.int8)
+
+        def run(state, resident, batch):
+            flat_state, metrics = mapped(tuple(jax.tree.leaves(state)), resident, batch, present)
+            return jax.tree.unflatten(structure, flat_state), metrics
+
+        return run
 
     def to_host(self, tree: Any) -> Any:
         """NumPy values of replicated outputs, on every process."""

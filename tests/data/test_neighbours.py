@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from eyegan_jax.data.neighbours import rank_people, to_neighbour_source
+from eyegan_jax.data.neighbours import rank_people, simulated_people, to_neighbour_source
 from eyegan_jax.errors import UserError
+from eyegan_jax.simulator import View
 
 
 def population(counts=(5, 9, 1), size=(6, 5), seed=0):
@@ -82,3 +83,14 @@ def test_wrong_requests_are_named():
         to_neighbour_source(population(), references=1, choice="farthest")
     with pytest.raises(UserError, match="at least two images each"):
         to_neighbour_source(population(counts=(1, 1)), references=1)
+
+
+def test_simulated_people_are_who_they_are_whatever_else_is_drawn():
+    options = {"images": 2, "session": True, "chunk": 2}
+    view = View(14, 10, look="infrared", framing="headset")
+    both = simulated_people("simulated", view, people=2, **options)
+    second = simulated_people("simulated", view, people=1, first_person=1, **options)
+    assert both["image"].shape == (4, 14, 10, 1) and both["subject"].tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(both["image"][2:], second["image"])
+    np.testing.assert_array_equal(both["mask"][2:], second["mask"])
+    assert (both["image"][0] != both["image"][1]).any()

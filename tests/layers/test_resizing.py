@@ -16,7 +16,7 @@ def image(height, width, seed=0):
     return np.random.default_rng(seed).normal(size=(2, height, width, 3)).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 @given(sizes, sizes, sizes, sizes)
 def test_nearest_takes_index_floor_of_i_in_over_out(height, width, new_height, new_width):
     x = image(height, width)
@@ -39,7 +39,7 @@ def sampled(line, position):
     return line[low] * (1 - (position - low)) + line[high] * (position - low)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 @given(sizes, sizes, st.booleans())
 def test_bilinear_samples_between_the_two_neighbours(source, target, align_corners):
     x = image(source, 2)

@@ -20,6 +20,7 @@ from eyegan_jax.networks.style_generator import StyleGenerator
 
 KEY = jax.random.key(0)
 SMALL = {"width": 3, "scales": 2, "mask_features": 5}
+SMALLEST = SMALL | {"scales": 1}
 
 
 def masks(*shape, seed=0):
@@ -100,7 +101,7 @@ def test_samples_of_a_batch_do_not_touch_each_other(change):
 
 
 def test_instance_statistics_are_the_same_in_training_and_use():
-    generator = StyleGenerator(**SMALL)
+    generator = StyleGenerator(**SMALLEST)
     mask, style = masks(2, 16, 16), normal(2, 6)
     variables = lively(generator, mask, style)
     train, use = (jax.jit(functools.partial(generator.apply, train=train)) for train in (True, False))
@@ -108,7 +109,7 @@ def test_instance_statistics_are_the_same_in_training_and_use():
 
 
 def test_batch_statistics_mix_samples_in_training_and_run_on_averages_in_use():
-    generator = StyleGenerator(**SMALL, statistics="batch")
+    generator = StyleGenerator(**SMALLEST, statistics="batch")
     mask, style = masks(3, 16, 16), normal(3, 6)
     variables = lively(generator, mask, style)
 
@@ -156,7 +157,7 @@ def test_reading_a_mask_once_serves_every_style():
 def test_style_and_mask_both_reach_the_image_only_where_they_should():
     mask, style = masks(1, 16, 16), normal(1, 6)
     for modulation, style_matters in (("both", True), ("adain", True), ("spade", False)):
-        generator = StyleGenerator(**SMALL, modulation=modulation)
+        generator = StyleGenerator(**SMALLEST, modulation=modulation)
         variables = lively(generator, mask, style)
         paint = jax.jit(functools.partial(generator.apply, variables))
         image = paint(mask, style)

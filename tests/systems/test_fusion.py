@@ -71,7 +71,7 @@ def test_painter_learns_first_then_the_refiner_alone(config):
     mask, _, references, reference_masks = samples(batch)
     wrong = (mask[:, None] + 1) % 4 + 0 * reference_masks
     variables = system.variables(painted)
-    painting = system.seg2eye.synthesize(variables["painter"], mask, references)
+    painting = system.painter.synthesize(variables["painter"], mask, references)
     np.testing.assert_allclose(system.refine(variables, mask, references, wrong), painting, atol=0.1)
 
 

@@ -21,7 +21,8 @@ def test_kill_9_at_a_known_moment(images, straight, tmp_path, event):
     """In the middle of the first and the second checkpoint's write, and between two checkpoints."""
     workdir = tmp_path / "run"
     run(workdir, flags(images), event=event, status=KILLED)
-    assert steps_of(workdir) == {"killsave@1": [], "killsave@2": [4], "sigkill@35": [20, 30]}[event]
+    # At step 35 the background write of checkpoint 30 may or may not have ended.
+    assert (steps_of(workdir) or [0])[-1] in {"killsave@1": [0], "killsave@2": [4], "sigkill@35": [20, 30]}[event]
     if event != "killsave@1":
         state_of(workdir)  # readable
     run(workdir, flags(images))

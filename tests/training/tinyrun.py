@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,31 +25,33 @@ def write_images(folder: Path, count: int, seed: int) -> None:
         Image.fromarray(pixels).save(folder / f"{i:03d}.png")
 
 
-def flags(images: Path, **changes: Any) -> list[str]:
-    """Command-line flags of the tiny run on ``images/simulated`` and ``images/real``; ``a__b=c`` sets ``a.b``."""
-    settings = {
+def settings(images: Path, **changes: Any) -> dict[str, Any]:
+    """What makes a run tiny, on ``images/simulated`` and ``images/real``; ``a__b=c`` sets ``a.b``."""
+    tiny = {
         "image_shape": (12, 16, 1),
         "data.simulated.kind": "folder",
-        "data.simulated.dir": images / "simulated",
+        "data.simulated.dir": str(images / "simulated"),
         "data.real.kind": "folder",
-        "data.real.dir": images / "real",
+        "data.real.dir": str(images / "real"),
         "simgan.refiner.width": 4,
         "run.samples": 2,
         "steps": TOTAL - 8,
     }
-    settings |= {name.replace("__", "."): value for name, value in changes.items()}
-    return ["--config=configs/simgan.py:smoke", *(f"--config.{name}={value}" for name, value in settings.items())]
+    return tiny | {name.replace("__", "."): value for name, value in changes.items()}
+
+
+def flags(images: Path, **changes: Any) -> list[str]:
+    """The same as command-line flags."""
+    found = settings(images, **changes)
+    return ["--config=configs/simgan.py:smoke", *(f"--config.{name}={value}" for name, value in found.items())]
 
 
 def config(images: Path, **changes: Any) -> Any:
-    """The same as a locked ConfigDict, by the same parser."""
-    from eyegan_jax import cli
-
-    import argparse
-
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    arguments = [flag.replace("configs/", f"{ROOT}/configs/") for flag in flags(images, **changes)]
-    return cli._parse_flags(["train.py", *arguments], parser, None)[1]
+    """The same as a locked ConfigDict."""
+    found = runpy.run_path(str(ROOT / "configs" / "simgan.py"))["get_config"]("smoke")
+    with found.unlocked():
+        found.update_from_flattened_dict(settings(images, **changes))
+    return found
 
 
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:

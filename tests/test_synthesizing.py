@@ -1,0 +1,110 @@
+"""``synthesize_folder``: masks in; one person, several, or the way between two out; and what is refused."""
+
+import runpy
+from functools import partial
+
+import flax.traverse_util
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.images import to_float
+from eyegan_jax.models import load_model
+from eyegan_jax.synthesizing import encode_folder, synthesize_folder
+from eyegan_jax.systems import seg2eye
+
+SIZE = (20, 16)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(root, tmp_path_factory):
+    """A released-model folder with random networks, their parameters large enough to matter."""
+    config = runpy.run_path(str(root / "configs" / "seg2eye.py"))["get_config"]("smoke").unlock()
+    config.image_shape = (*SIZE, 1)
+    config.seg2eye.generator.scales = 1
+    config.seg2eye.encoder.size = 8
+    config.seg2eye.discriminator.scales = 1
+    system = seg2eye.build(config)
+    shapes = {"image": (*SIZE, 1), "mask": SIZE, "references": (1, *SIZE, 1)}
+    batch = {"eyes": {name: np.zeros((1, 1, *shape), np.uint8) for name, shape in shapes.items()}}
+    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
+    rng = np.random.default_rng(0)
+    flat = flax.traverse_util.flatten_dict({"average": average})
+    arrays = {"/".join(k): rng.normal(0, 0.3, v.shape).astype(np.float32) for k, v in flat.items()}
+    folder = tmp_path_factory.mktemp("model")
+    np.savez(folder / "params.npz", step=3, **arrays)
+    (folder / "config.json").write_text(config.to_json_best_effort())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Masks of two sizes, and pictures of two people."""
+    top, rng = tmp_path_factory.mktemp("eyes"), np.random.default_rng(1)
+    contents = {
+        "wanted/a.png": rng.integers(0, 4, SIZE),
+        "wanted/deep/b.png": rng.integers(0, 4, (12, 30)),
+        "anna/1.png": rng.integers(0, 120, SIZE),
+        "anna/2.png": rng.integers(0, 120, (40, 32)),
+        "anna/masks/1.png": rng.integers(0, 4, SIZE),
+        "ben/1.jpg": rng.integers(100, 256, SIZE),
+    }
+    for name, pixels in contents.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(top / name)
+    return top
+
+
+def read(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_one_person_at_the_masks_own_sizes(checkpoint, folders, tmp_path):
+    report = synthesize_folder(folders / "wanted", [folders / "anna"], tmp_path / "out", checkpoint, batch=1)
+    assert report.written == 2
+    assert read(tmp_path / "out/deep/b.png").shape == (12, 30)
+    model = load_model(checkpoint, ("average",))
+    system = seg2eye.build(model.config)
+    mask = read(folders / "wanted/a.png")[None]
+    style = encode_folder(model, folders / "anna")
+    expected = system.generator.apply(model.params["average"]["generator"], mask, style)[0, ..., 0]
+    np.testing.assert_allclose(read(tmp_path / "out/a.png"), (np.asarray(expected) + 1) * 127.5, atol=1)
+    assert read(tmp_path / "out/a.png").std() > 1
+
+
+def test_style_is_that_of_the_pictures_and_not_of_their_masks(checkpoint, folders):
+    model = load_model(checkpoint, ("average",))
+    style = encode_folder(model, folders / "ben")
+    picture = to_float(read(folders / "ben/1.jpg")[None, None, ..., None].astype(np.uint8))
+    system = seg2eye.build(model.config)
+    np.testing.assert_allclose(style, system.encode(model.params["average"], picture), rtol=1e-3, atol=1e-3)
+    assert np.abs(style - encode_folder(model, folders / "anna")).max() > 1e-2
+    np.testing.assert_allclose(
+        encode_folder(model, folders / "anna"), encode_folder(model, folders / "anna", most=2)
+    )
+
+
+def test_the_way_between_two_people_starts_and_ends_with_them(checkpoint, folders, tmp_path):
+    people = [folders / "anna", folders / "ben"]
+    synthesize_folder(folders / "wanted", people, tmp_path / "both", checkpoint, batch=1)
+    synthesize_folder(folders / "wanted", people, tmp_path / "way", checkpoint, between=3, batch=1)
+    for step, person in (("between_00", "anna"), ("between_02", "ben")):
+        np.testing.assert_allclose(
+            read(tmp_path / "way" / step / "a.png"), read(tmp_path / "both" / person / "a.png"), atol=1
+        )
+    middle = read(tmp_path / "way/between_01/a.png")
+    assert np.abs(middle - read(tmp_path / "both/anna/a.png")).max() > 1
+
+
+def test_what_cannot_be_painted_is_named(checkpoint, folders, tmp_path):
+    with pytest.raises(UserError, match="class ids 0 to 3"):
+        synthesize_folder(folders / "ben", [folders / "anna"], tmp_path / "a", checkpoint)
+    with pytest.raises(UserError, match="different names"):
+        synthesize_folder(folders / "wanted", [folders / "anna"] * 2, tmp_path / "b", checkpoint)
+    with pytest.raises(UserError, match="two styles"):
+        synthesize_folder(folders / "wanted", [folders / "anna"], tmp_path / "c", checkpoint, between=3)
+    (tmp_path / "nobody").mkdir()
+    with pytest.raises(UserError, match="found none"):
+        synthesize_folder(folders / "wanted", [tmp_path / "nobody"], tmp_path / "d", checkpoint)
