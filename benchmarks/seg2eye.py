@@ -74,13 +74,9 @@ class Ours:
             self.program = parallel.compile(step, sharding)
         else:
             self.mask = jnp.asarray(eyes["mask"][:, 0])
-            self.style = jax.random.normal(
-                jax.random.key(1), (batch if what != "sixteen styles" else STYLES, 16)
-            )
+            self.style = jax.random.normal(jax.random.key(1), (batch if what != "sixteen styles" else STYLES, 16))
             generator = self.system.generator
-            self.program = jax.jit(
-                generator.apply if what == "generator forward" else self.system.paint_styles
-            )
+            self.program = jax.jit(generator.apply if what == "generator forward" else self.system.paint_styles)
 
     def _step(self):
         self.state, metrics = self.program(self.state, {}, self.batch)
@@ -140,22 +136,14 @@ def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> d
 
 def parse(argv: list[str]) -> argparse.Namespace:
     cpu = jax.default_backend() == "cpu"
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--width", type=int, default=16 if cpu else 64, help="of all three networks (published: 64)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=16 if cpu else 64, help="of all three networks (published: 64)")
     parser.add_argument("--size", default="160x96" if cpu else "320x256")
     parser.add_argument("--batches", default="1,4" if cpu else "4")
     parser.add_argument("--dtypes", default="float32" if cpu else "bfloat16")
     parser.add_argument("--what", default="generator forward,sixteen styles,whole step")
-    parser.add_argument(
-        "--modes", default="released,shared", help="of PyTorch; add +compile for torch.compile"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=60 if cpu else 8, help="timed per row, over all sides"
-    )
+    parser.add_argument("--modes", default="released,shared", help="of PyTorch; add +compile for torch.compile")
+    parser.add_argument("--seconds", type=float, default=60 if cpu else 8, help="timed per row, over all sides")
     parser.add_argument("--rounds", type=int, default=7 if cpu else 15)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)

@@ -75,9 +75,7 @@ class Ours:
 
     def _refiner_update(self, state, batch, key):
         del key
-        return self.system._update_refiner(
-            state, to_float(batch["simulated"]["image"][:, 0]), adversarial=True
-        )
+        return self.system._update_refiner(state, to_float(batch["simulated"]["image"][:, 0]), adversarial=True)
 
     def _discriminator_update(self, state, batch, key):
         simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
@@ -137,9 +135,7 @@ class Torch:
         self.model.synchronise()
 
 
-def alternate(
-    contenders: dict[str, Callable[[], None]], seconds: float, rounds: int
-) -> dict[str, list[float]]:
+def alternate(contenders: dict[str, Callable[[], None]], seconds: float, rounds: int) -> dict[str, list[float]]:
     """Seconds per call of each, timed in turn for about ``seconds`` but at least three rounds."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     began = time.perf_counter()
@@ -226,9 +222,7 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
     w = jnp.asarray(rng.normal(size=(3, 3, 64, 64)) / 24, dtype)
 
     def conv(x, w):
-        return jax.lax.conv_general_dilated(
-            x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return jax.lax.conv_general_dilated(x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     ours = {
         "forward": (jax.jit(conv), (x, w)),
@@ -241,9 +235,7 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
 
     def to_torch(array, axes):
-        tensor = torch.from_numpy(np.array(array.astype(jnp.float32)).transpose(axes)).to(
-            device, getattr(torch, dtype)
-        )
+        tensor = torch.from_numpy(np.array(array.astype(jnp.float32)).transpose(axes)).to(device, getattr(torch, dtype))
         return tensor.contiguous(memory_format=torch.channels_last)
 
     tx, tdy, tw = to_torch(x, (0, 3, 1, 2)), to_torch(dy, (0, 3, 1, 2)), to_torch(w, (3, 2, 0, 1))
@@ -315,9 +307,7 @@ def hardware() -> str:
     if device.platform != "cpu":
         return f"1 x {device.device_kind}"
     models = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     return f"{len(models)} cores of {models[0] if models else platform.machine()}"
 
@@ -331,25 +321,15 @@ def versions() -> dict[str, str]:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     cpu = jax.default_backend() == "cpu"
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", default="32,128" if cpu else "512")
     parser.add_argument("--dtypes", default="float32,bfloat16")
-    parser.add_argument(
-        "--what", default="whole step,refiner update,discriminator update,refiner pre-training step"
-    )
+    parser.add_argument("--what", default="whole step,refiner update,discriminator update,refiner pre-training step")
     parser.add_argument("--modes", default=",".join(MODES), help="of PyTorch; empty to time ours alone")
-    parser.add_argument(
-        "--seconds", type=float, default=60 if cpu else 4, help="timed per row, over all sides"
-    )
+    parser.add_argument("--seconds", type=float, default=60 if cpu else 4, help="timed per row, over all sides")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument(
-        "--no-memory", action="store_true", help="leave out peak memory and time to first step"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=JSON", help="change a setting of our config"
-    )
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory and time to first step")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=JSON", help="change a setting of our config")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -383,9 +363,7 @@ def main() -> None:
         options.out.write_text(json.dumps(record, indent=1) + "\n")
         for row in rows:
             shown = {
-                k: f"{v:.4g}" if isinstance(v, float) else v
-                for k, v in row.items()
-                if k not in ("sides", "flops")
+                k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items() if k not in ("sides", "flops")
             }
             print(f"[{time.perf_counter() - STARTED:6.1f}]", json.dumps(shown), flush=True)
 

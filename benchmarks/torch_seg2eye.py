@@ -142,9 +142,7 @@ class Critic(nn.Module):
         for i in (1, 2, 3):
             a, b = width * 2 ** (i - 1), width * 2**i
             conv = spectral_norm(nn.Conv2d(a, b, 4, 2 if i < 3 else 1, 2, bias=False))
-            setattr(
-                self, f"model{i}", nn.Sequential(nn.Sequential(conv, nn.InstanceNorm2d(b)), nn.LeakyReLU(0.2))
-            )
+            setattr(self, f"model{i}", nn.Sequential(nn.Sequential(conv, nn.InstanceNorm2d(b)), nn.LeakyReLU(0.2)))
         self.model4 = nn.Sequential(nn.Conv2d(width * 8, 1, 4, 1, 2))
 
     def forward(self, x):
@@ -180,9 +178,7 @@ class TorchSeg2Eye:
     def __init__(self, width, size, batch, references, order, compiled, bfloat16, device):
         self.order, self.device, self.bfloat16 = order, device, bfloat16
         layout = {"memory_format": torch.channels_last}
-        self.G, self.E, self.D = (
-            net(width=width).to(device, **layout) for net in (Generator, Encoder, Discriminator)
-        )
+        self.G, self.E, self.D = (net(width=width).to(device, **layout) for net in (Generator, Encoder, Discriminator))
         kinds = {"fused": True} if device == "cuda" else {}
         painter = [*self.G.parameters(), *self.E.parameters()]
         self.painter_optimiser = torch.optim.Adam(painter, 1e-4, betas=(0.0, 0.9), **kinds)
@@ -190,11 +186,7 @@ class TorchSeg2Eye:
         if compiled:
             self.G, self.E, self.D = (torch.compile(net) for net in (self.G, self.E, self.D))
         height, width = size
-        labels = (
-            torch.randint(0, 4, (batch, height // 8, width // 8))
-            .repeat_interleave(8, 1)
-            .repeat_interleave(8, 2)
-        )
+        labels = torch.randint(0, 4, (batch, height // 8, width // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
         self.mask = F.one_hot(labels, 4).permute(0, 3, 1, 2).float().to(device).contiguous(**layout)
         self.target = (torch.rand(batch, 1, height, width) * 2 - 1).to(device).contiguous(**layout)
         self.references = (torch.rand(batch, references, 1, height, width) * 2 - 1).to(device)

@@ -33,9 +33,7 @@ class Block(nn.Module):
 def refiner(width: int = 64, blocks: int = 4) -> nn.Module:
     """``[B, 1, H, W]`` in [-1, 1] to the same: 296,129 parameters."""
     body = [Block(width) for _ in range(blocks)]
-    return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), *body, nn.Conv2d(width, 1, 1), nn.Tanh()
-    )
+    return nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), *body, nn.Conv2d(width, 1, 1), nn.Tanh())
 
 
 def discriminator() -> nn.Module:

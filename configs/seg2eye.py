@@ -29,16 +29,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.steps = 6000
     config.run.samples_every = 500
     config.run.checkpoint_every = 1000
-    config.data = ml_collections.ConfigDict(
-        {"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}}
-    )
+    config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}})
     people = {"domain": "captured", "view": "openeds_160x100"}
     config.data.eyes = stream_config(
         "simulator", people=24, images_per_person=128, references=4, neighbours="uniform", **people
     )
-    config.data.held_out = stream_config(
-        "simulator", first_person=24, people=8, images_per_person=48, **people
-    )
+    config.data.held_out = stream_config("simulator", first_person=24, people=8, images_per_person=48, **people)
     config.seg2eye = small()
     config.evaluation = ml_collections.ConfigDict(
         {

@@ -24,4 +24,3 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.simulated.parts.simulator = stream_config("simulator", domain="simulated", pool=4096)
     config.data.real = stream_config("folder", dir=str(realdata_dir("mpiigaze") or ""))
     return apply_variant(config, variant, {name: simgan[name] for name in ("smoke", "large", "paper")})
-

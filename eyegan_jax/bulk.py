@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def process_folder(
     report = Report(dest)
     for name in others[share]:
         if overwrite or not (dest / name).exists():
-            _write_atomically(dest / name, lambda path, name=name: shutil.copyfile(source / name, path))
+            _write_atomically(dest / name, partial(shutil.copyfile, source / name))
             report.copied += 1
     write = outputs or (lambda name, image, result: {name: result})
     wanted = []
@@ -113,7 +114,9 @@ def process_folder(
             save.result()
         report.seconds = bar.format_dict["elapsed"]
     if wanted and not (report.written or report.already):
-        raise UserError(f"{source}: expected images that can be read, found {len(wanted)} broken ones: {report.broken[0]}")
+        raise UserError(
+            f"{source}: expected images that can be read, found {len(wanted)} broken ones: {report.broken[0]}"
+        )
     return report
 
 
@@ -123,7 +126,8 @@ def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
         raise UserError(f"{source}: expected a folder of images, found {'a file' if source.exists() else 'nothing'}")
     if dest.resolve() == source.resolve() or source.resolve() in dest.resolve().parents:
         raise UserError(f"{dest}: expected a folder outside of {source}, found one inside it")
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for path in sorted(source.rglob("*")):
         if path.is_file() and path.name != MANIFEST:
             name = path.relative_to(source)
@@ -146,7 +150,9 @@ def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
                 "choose another DEST or --overwrite"
             )
     elif dest.is_dir() and any(dest.iterdir()) and not manifest.exists() and not overwrite:
-        raise UserError(f"{dest}: expected a new or empty folder, found other files; choose another DEST or --overwrite")
+        raise UserError(
+            f"{dest}: expected a new or empty folder, found other files; choose another DEST or --overwrite"
+        )
     if jax.process_index() == 0:
         _write_atomically(manifest, lambda path: path.write_text(json.dumps(stamp, indent=2) + "\n"))
 
@@ -193,8 +199,8 @@ def _save(dest: Path, name: str, images: Mapping[str, np.ndarray], marked: bool)
     for relative, pixels in images.items():
         picture = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
         suffix = Path(relative).suffix.lower()
-        options = {"quality": 95} if suffix in (".jpg", ".jpeg") else {}
-        _write_atomically(dest / relative, lambda path, p=picture, o=options: p.save(path, **o))
+        options: Any = {"quality": 95} if suffix in (".jpg", ".jpeg") else {}
+        _write_atomically(dest / relative, partial(picture.save, **options))
     if marked:
         _write_atomically(_done_marker(dest, name), lambda path: path.write_text(""))
 

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,40 @@ DEFAULT_CONFIG = ROOT / "configs" / "simgan.py"
 
 @contextlib.contextmanager
 def reporting_user_errors() -> Iterator[None]:
-    """Print a UserError as one line and exit with status 2; let everything else through."""
+    """Print a UserError as one line and exit with status 2; let everything else through.
+
+    One of several processes leaves at once, whatever failed: the ordinary end of a process would wait for the others,
+    which wait for it. So does one that finds another gone; it says so and exits with status 1.
+    """
     try:
         yield
+        return
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        status = 2
+    except Exception as error:
+        if not _one_of_several():
+            raise
+        status = 1
+        if type(error).__name__ == "JaxRuntimeError":
+            reason = (str(error).splitlines() or [""])[0][:200]
+            print(
+                f"error: another process of this job has stopped, or a device failed ({reason}). "
+                "The same command, started again everywhere, goes on from the last checkpoint.",
+                file=sys.stderr,
+            )
+        else:
+            traceback.print_exc()
+    if _one_of_several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)
+
+
+def _one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: str | None) -> tuple[Any, Any]:
@@ -34,21 +63,43 @@ def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: s
     ours, theirs = parser.parse_known_args(argv[1:])
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", config, flag_values=values)
-    unknown = [flag for flag in theirs if not flag.startswith(("--config", "-config"))]
-    if unknown and (len(theirs) == len(unknown) or not theirs[theirs.index(unknown[0]) - 1].startswith("--config")):
+    unknown = [flag for i, flag in enumerate(theirs) if not _belongs_to_config(flag, theirs[i - 1] if i else "")]
+    if unknown:
         known = [option for action in parser._actions for option in action.option_strings] + ["--config"]
         near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(f"expected one of {', '.join(known)} and --config.NAME=VALUE, found {unknown[0]!r}{hint}")
+    path, _ = _chosen_config(argv)
+    if not Path(path).is_file():
+        near = difflib.get_close_matches(path, map(str, Path(path).parent.glob("*.py")), 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"--config: expected a config file, found none at {path}{hint}")
     try:
         values([argv[0], *theirs])
         return ours, values.config
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"--config: expected a config file, found none at {error.filename}") from None
+    except SyntaxError as error:
+        raise UserError(f"--config: expected Python in {path}, found line {error.lineno}: {error.msg}") from None
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"--config: {error.args[0] if error.args else error}") from None
+
+
+def _belongs_to_config(flag: str, before: str) -> bool:
+    """Whether ``flag`` is ``--config...`` or the value that the flag before it left for the next word."""
+    return flag.startswith(("--config", "-config")) or (before.startswith("--config") and "=" not in before)
+
+
+def _chosen_config(argv: Sequence[str]) -> tuple[str, str]:
+    """File and variant of ``--config=FILE:VARIANT`` or ``--config FILE:VARIANT``, the default where there is none."""
+    chosen = str(DEFAULT_CONFIG)
+    for i, argument in enumerate(argv):
+        if argument.startswith("--config="):
+            chosen = argument.removeprefix("--config=")
+        elif argument == "--config" and i + 1 < len(argv):
+            chosen = argv[i + 1]
+    path, _, variant = chosen.partition(":")
+    return path, variant
 
 
 def _add_process_flags(parser: argparse.ArgumentParser) -> None:
@@ -100,13 +151,7 @@ def _devices() -> str:
 
 def _name_of(argv: Sequence[str]) -> str:
     """``simgan-smoke`` for ``--config=configs/simgan.py:smoke``."""
-    chosen = str(DEFAULT_CONFIG)
-    for i, argument in enumerate(argv):
-        if argument.startswith("--config="):
-            chosen = argument.removeprefix("--config=")
-        elif argument == "--config" and i + 1 < len(argv):
-            chosen = argv[i + 1]
-    path, _, variant = chosen.partition(":")
+    path, variant = _chosen_config(argv)
     return "-".join(filter(None, [Path(path).stem, variant]))
 
 
@@ -234,7 +279,9 @@ def _crop(arguments: argparse.Namespace) -> None:
 
 
 def _refine_command(commands: Any) -> None:
-    parser = _command(commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over.")
+    parser = _command(
+        commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over."
+    )
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("dest", type=Path, metavar="DEST")
     _folder_options(parser, "refiner (default: the one that comes with the package)", 64)
@@ -359,7 +406,9 @@ def _import(arguments: argparse.Namespace) -> None:
     from eyegan_jax.interchange.seg2eye import import_checkpoint
 
     unused = import_checkpoint(arguments.file, arguments.dest, arguments.aggregate)
-    print(f"wrote {arguments.dest}; {len(unused)} tensors were not needed{': ' if unused else ''}{', '.join(unused[:5])}")
+    print(
+        f"wrote {arguments.dest}; {len(unused)} tensors were not needed{': ' if unused else ''}{', '.join(unused[:5])}"
+    )
 
 
 def _export_command(commands: Any) -> None:

@@ -3,7 +3,7 @@
 Sums over pixels and patches, means over the batch, so that the weights are those of the papers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,11 @@ def psi_gradient(images: jax.Array) -> tuple[jax.Array, jax.Array]:
 def psi_channel_mean(images: jax.Array) -> jax.Array:
     """Mean over the colour channels ("mean of color channels", section 2.1): hue is free to change."""
     return jnp.mean(images, axis=-1, keepdims=True)
+
+
+def _total(terms: Iterable[jax.Array]) -> jax.Array:
+    """Their sum, an array even where there are none."""
+    return sum(terms, start=jnp.zeros(()))
 
 
 def _reduce(per_element: jax.Array, reduction: str) -> jax.Array:
@@ -106,12 +111,12 @@ def boundary(logits: jax.Array, distances: jax.Array) -> jax.Array:
 def hinge_discriminator(real: Sequence[jax.Array], fake: Sequence[jax.Array]) -> jax.Array:
     """``mean_i [ mean max(0, 1 - D_i(real)) + mean max(0, 1 + D_i(fake)) ]`` over the scales i (Lim and Ye 2017)."""
     pairs = zip(real, fake, strict=True)
-    return sum(jnp.mean(jax.nn.relu(1 - r)) + jnp.mean(jax.nn.relu(1 + f)) for r, f in pairs) / len(real)
+    return _total(jnp.mean(jax.nn.relu(1 - r)) + jnp.mean(jax.nn.relu(1 + f)) for r, f in pairs) / len(real)
 
 
 def hinge_generator(fake: Sequence[jax.Array]) -> jax.Array:
     """``-mean_i mean D_i(fake)`` over the scales i."""
-    return -sum(jnp.mean(f) for f in fake) / len(fake)
+    return -_total(jnp.mean(f) for f in fake) / len(fake)
 
 
 def feature_matching(fake: Sequence[Sequence[jax.Array]], real: Sequence[Sequence[jax.Array]]) -> jax.Array:
@@ -124,7 +129,7 @@ def feature_matching(fake: Sequence[Sequence[jax.Array]], real: Sequence[Sequenc
         for of_fake, of_real in zip(fake, real, strict=True)
         for f, r in zip(of_fake, of_real, strict=True)
     ]
-    return sum(distances) / len(fake)
+    return _total(distances) / len(fake)
 
 
 def gram_style(features: Sequence[jax.Array], targets: Sequence[jax.Array], order: int = 1) -> jax.Array:
@@ -133,7 +138,7 @@ def gram_style(features: Sequence[jax.Array], targets: Sequence[jax.Array], orde
     features: ``[N, H, W, C]`` per layer. order: 1 (the paper's equation) or 2 (the released code). The released
     code also correlates the features of different samples of a batch; here samples stay apart.
     """
-    total = 0.0
+    total = jnp.zeros(())
     for feature, target in zip(features, targets, strict=True):
         size = np.prod(feature.shape[1:])
         difference = gram_matrix(feature) - jax.lax.stop_gradient(gram_matrix(target))
@@ -149,7 +154,7 @@ def style_code(code: jax.Array, target: jax.Array) -> jax.Array:
 def style_features(features: Sequence[jax.Array], targets: Sequence[jax.Array]) -> jax.Array:
     """``sum_l mean (F_E^l(fake) - sg F_E^l(references))^2``, position by position."""
     pairs = zip(features, targets, strict=True)
-    return sum(jnp.mean(jnp.square(f - jax.lax.stop_gradient(t))) for f, t in pairs)
+    return _total(jnp.mean(jnp.square(f - jax.lax.stop_gradient(t))) for f, t in pairs)
 
 
 OPENEDS_TEST_IMAGES = 1471

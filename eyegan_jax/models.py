@@ -62,6 +62,6 @@ def release(workdir: Path, dest: Path, names: tuple[str, ...]) -> None:
     model = load_model(workdir, names)
     flat = flax.traverse_util.flatten_dict(model.params)
     dest.mkdir(parents=True, exist_ok=True)
-    arrays = {"/".join(key): np.asarray(value) for key, value in flat.items()}
+    arrays: Any = {"/".join(key): np.asarray(value) for key, value in flat.items()}
     np.savez_compressed(dest / "params.npz", step=model.step, **arrays)
     (dest / "config.json").write_text(json.dumps(json.loads(model.config.to_json_best_effort()), indent=2) + "\n")

@@ -50,9 +50,7 @@ def grid_image(
     draw = ImageDraw.Draw(sheet)
     for r in range(rows):
         for c in range(columns):
-            cell = Image.fromarray(cells[r, c]).resize(
-                (width * scale, height * scale), Image.Resampling.NEAREST
-            )
+            cell = Image.fromarray(cells[r, c]).resize((width * scale, height * scale), Image.Resampling.NEAREST)
             sheet.paste(cell, (left + c * step_x, top + r * step_y))
     for r, label in enumerate(row_labels or ()):
         draw.text((left - 6, top + r * step_y + height * scale / 2), label, INK, font, anchor="rm")

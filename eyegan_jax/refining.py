@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ def refine_images(model: Model, images: jax.Array) -> jax.Array:
 
     A gray refiner refines the luminance of colour images and leaves their colour differences alone.
     """
-    system = systems.build_system(model.config)
+    system: Any = systems.build_system(model.config)
     x = to_float(images)
     channels = model.config.image_shape[2]
     if x.shape[-1] == channels:

@@ -29,14 +29,10 @@ def encode_folder(model: Model, style: Path, most: int = 32) -> np.ndarray:
     The first ``most`` pictures in order of their names are used. Raises UserError where there is none.
     """
     style = Path(style)
-    found = (
-        [style] if style.is_file() else sorted(p for p in style.rglob("*") if p.suffix.lower() in SUFFIXES)
-    )
+    found = [style] if style.is_file() else sorted(p for p in style.rglob("*") if p.suffix.lower() in SUFFIXES)
     found = [path for path in found if "masks" not in path.relative_to(style).parts[:-1]]
     if not found:
-        raise UserError(
-            f"--style: expected a picture or a folder of pictures of one person, found none in {style}"
-        )
+        raise UserError(f"--style: expected a picture or a folder of pictures of one person, found none in {style}")
     height, width, channels = model.config.image_shape
     pictures = [
         resize({"image": decode_image(path, path.name, channels), "name": path.name}, height, width)["image"]
@@ -81,9 +77,7 @@ def synthesize_folder(
     codes = np.concatenate([encode_folder(model, Path(style)) for style in styles])
     if between:
         if len(styles) != 2 or between < 2:
-            raise UserError(
-                f"--between: expected two styles and at least 2 steps, found {len(styles)} and {between}"
-            )
+            raise UserError(f"--between: expected two styles and at least 2 steps, found {len(styles)} and {between}")
         weights = np.linspace(0.0, 1.0, between, dtype=np.float32)[:, None]
         codes = (1 - weights) * codes[:1] + weights * codes[1:]
         names = [f"between_{i:02d}" for i in range(between)]

@@ -57,9 +57,7 @@ def test_channel_mean_lets_hue_change():
 def test_sum_and_mean_reductions_are_proportional():
     x, y = jax.random.uniform(jax.random.key(1), (2, 3, 35, 55, 1))
     total = losses.self_regularisation(x, y, losses.psi_identity)
-    np.testing.assert_allclose(
-        losses.self_regularisation(x, y, losses.psi_identity, "mean") * 1925, total, rtol=1e-5
-    )
+    np.testing.assert_allclose(losses.self_regularisation(x, y, losses.psi_identity, "mean") * 1925, total, rtol=1e-5)
 
 
 def test_the_simulated_image_gets_no_gradient():

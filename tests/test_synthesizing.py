@@ -81,9 +81,7 @@ def test_style_is_that_of_the_pictures_and_not_of_their_masks(checkpoint, folder
     system = seg2eye.build(model.config)
     np.testing.assert_allclose(style, system.encode(model.params["average"], picture), rtol=1e-3, atol=1e-3)
     assert np.abs(style - encode_folder(model, folders / "anna")).max() > 1e-2
-    np.testing.assert_allclose(
-        encode_folder(model, folders / "anna"), encode_folder(model, folders / "anna", most=2)
-    )
+    np.testing.assert_allclose(encode_folder(model, folders / "anna"), encode_folder(model, folders / "anna", most=2))
 
 
 def test_the_way_between_two_people_starts_and_ends_with_them(checkpoint, folders, tmp_path):

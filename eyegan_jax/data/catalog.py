@@ -46,9 +46,7 @@ def open_set(config: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> EyeSet:
     options = {key: value for key, value in dict(config).items() if value is not None}
     kind = options.pop("kind", None)
     if kind not in KINDS:
-        raise UserError(
-            f"data.kind: expected one of {', '.join(KINDS)}; found {kind!r}{_nearest(kind, KINDS)}"
-        )
+        raise UserError(f"data.kind: expected one of {', '.join(KINDS)}; found {kind!r}{_nearest(kind, KINDS)}")
     subjects = options.pop("subjects", None)
     if "dir" not in options:
         raise UserError(f"data.dir: expected the path of the {kind} data set, found nothing")

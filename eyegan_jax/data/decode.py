@@ -50,9 +50,7 @@ def decode_image(source: Path | bytes, name: str | None = None, channels: int | 
         return _to_uint8(image, name, channels)
 
 
-def decode_mask(
-    source: Path | bytes, name: str | None = None, values: Mapping[int, int] | None = None
-) -> np.ndarray:
+def decode_mask(source: Path | bytes, name: str | None = None, values: Mapping[int, int] | None = None) -> np.ndarray:
     """A label image to uint8 ``[H, W]`` with OpenEDS ids 0..3.
 
     Gray and palette files hold ids (a palette's indices, not its colours); ``.npy`` files hold an integer
@@ -95,9 +93,7 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
     except Exception as error:  # Pillow's parsers raise whatever a broken header makes them trip over.
         raise BadExample(name, f"broken image header: {_one_line(error)}") from None
     if image.width * image.height > MAX_PIXELS:
-        raise BadExample(
-            name, f"has {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed"
-        )
+        raise BadExample(name, f"has {image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return image
 
 
@@ -147,9 +143,7 @@ def _read_npy(path: Path, name: str) -> np.ndarray:
     except Exception as error:  # numpy's header parser raises many types.
         raise BadExample(name, f"not a readable .npy array: {_one_line(error)}") from None
     if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "uib":
-        raise BadExample(
-            name, f"expected an integer array, found {getattr(ids, 'dtype', type(ids).__name__)}"
-        )
+        raise BadExample(name, f"expected an integer array, found {getattr(ids, 'dtype', type(ids).__name__)}")
     return ids.squeeze(-1) if ids.ndim == 3 and ids.shape[-1] == 1 else ids
 
 

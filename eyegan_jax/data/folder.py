@@ -128,9 +128,7 @@ class FolderSet:
             listed = row.get(column, "")
             meant = spellings.get(listed, listed)
             if meant is None:
-                raise UserError(
-                    f"{path}: {listed!r} is in several folders; give the path relative to {self.folder}"
-                )
+                raise UserError(f"{path}: {listed!r} is in several folders; give the path relative to {self.folder}")
             known[meant or "(empty name)"] = row
         return known
 

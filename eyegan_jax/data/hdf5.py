@@ -21,9 +21,7 @@ def open_h5(path: Path) -> Any:
         return h5py.File(path, "r")
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: expected an HDF5 file, found one that cannot be opened ({reason})"
-        ) from None
+        raise UserError(f"{path}: expected an HDF5 file, found one that cannot be opened ({reason})") from None
 
 
 @contextlib.contextmanager

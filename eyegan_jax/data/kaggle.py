@@ -67,20 +67,14 @@ class KaggleSet:
     def _labels(self, required: bool) -> dict[str, np.ndarray] | None:
         if missing := [key for key in ("look_vec", "path") if key not in self._file]:
             if required:
-                raise UserError(
-                    f"{self._path}: expected data sets 'look_vec' and 'path', {missing[0]!r} is missing"
-                )
+                raise UserError(f"{self._path}: expected data sets 'look_vec' and 'path', {missing[0]!r} is missing")
             return None
         try:
             look, paths = np.asarray(self._file["look_vec"][:], np.float64), self._file["path"][:]
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{self._path}: expected numbers in look_vec and text in path ({error})"
-            ) from None
+            raise UserError(f"{self._path}: expected numbers in look_vec and text in path ({error})") from None
         if look.ndim != 2 or look.shape[1] < 2 or len(look) != len(paths):
-            raise UserError(
-                f"{self._path}: expected look_vec [N, 3] and path [N], found {look.shape}, {len(paths)}"
-            )
+            raise UserError(f"{self._path}: expected look_vec [N, 3] and path [N], found {look.shape}, {len(paths)}")
         by_stem: dict[str, np.ndarray] = {}
         for path, vector in zip(paths, look, strict=True):
             stem = _stem(path.decode(errors="replace") if isinstance(path, bytes) else str(path))

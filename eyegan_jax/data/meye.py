@@ -32,9 +32,7 @@ class MeyeSet:
         self.folder = existing_folder(folder)
         header, rows = read_csv(self.folder / "index.csv")
         if missing := [column for column in COLUMNS if column not in header]:
-            raise UserError(
-                f"{self.folder / 'index.csv'}: expected columns {', '.join(COLUMNS)}; {missing} missing"
-            )
+            raise UserError(f"{self.folder / 'index.csv'}: expected columns {', '.join(COLUMNS)}; {missing} missing")
         kept = [row for row in rows if blinks or row.get("blink") != "1"]
         self._rows = sorted(kept, key=lambda row: row["filename"])
         if not self._rows:

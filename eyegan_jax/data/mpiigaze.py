@@ -77,9 +77,7 @@ class MPIIGazeSet:
             raise BadExample(row.name, day)
         images, gazes, poses = day[row.side]
         if row.row >= len(images):
-            raise BadExample(
-                row.name, f"{row.file.name}: {row.side} holds {len(images)} eyes, no row {row.row}"
-            )
+            raise BadExample(row.name, f"{row.file.name}: {row.side} holds {len(images)} eyes, no row {row.row}")
         example = Example(
             name=row.name,
             image=np.ascontiguousarray(images[row.row][..., None]),
@@ -99,9 +97,7 @@ class MPIIGazeSet:
                     continue
                 path, _, side = line.strip().rpartition(" ")
                 name = f"{file.stem}/{path.strip()}/{side}"
-                chosen.append(
-                    known.get(name) or Row(name, self._root / file.stem / "-", problem=_unlisted(file))
-                )
+                chosen.append(known.get(name) or Row(name, self._root / file.stem / "-", problem=_unlisted(file)))
         if not chosen:
             raise empty_folder(lists, "pXX.txt lists of the evaluation subset")
         return chosen
@@ -110,9 +106,7 @@ class MPIIGazeSet:
         for root in (self.folder, *self.folder.parents[:2]):
             if (root / EVALUATION_LISTS).is_dir():
                 return root / EVALUATION_LISTS
-        raise UserError(
-            f"{self.folder / EVALUATION_LISTS}: expected the evaluation subset's lists, found nothing"
-        )
+        raise UserError(f"{self.folder / EVALUATION_LISTS}: expected the evaluation subset's lists, found nothing")
 
 
 def _unlisted(file: Path) -> str:

@@ -89,9 +89,7 @@ class OpenEDS2020Set:
         names = image_names(self.folder, self.folder)
         self._names = [name for name in names if not labelled or self._label(name).is_file()]
         if not self._names:
-            raise empty_folder(
-                self.folder, f"{'labelled ' if labelled else ''}images as participant/S_N/K.png"
-            )
+            raise empty_folder(self.folder, f"{'labelled ' if labelled else ''}images as participant/S_N/K.png")
 
     @property
     def names(self) -> list[str]:
@@ -133,9 +131,7 @@ class OpenEDSH5Set:
         with malformed(self._path):
             users = file.get(split)
             if not hasattr(users, "keys"):
-                raise UserError(
-                    f"{self._path}: expected a group {split!r}, found {', '.join(file) or 'nothing'}"
-                )
+                raise UserError(f"{self._path}: expected a group {split!r}, found {', '.join(file) or 'nothing'}")
             self._users = {user: users[user] for user in sorted(users) if hasattr(users[user], "keys")}
             self._rows = [
                 (user, i)
@@ -183,9 +179,7 @@ def _users(path: Path, part: str) -> dict[str, str]:
         for key in MAPPING_KEYS[part]:
             images = entry.get(key) or []
             if not isinstance(images, list):
-                raise UserError(
-                    f"{path}: {key} of {entry['id']}: expected a list, found {type(images).__name__}"
-                )
+                raise UserError(f"{path}: {key} of {entry['id']}: expected a list, found {type(images).__name__}")
             users.update((_stem(str(image)), str(entry["id"])) for image in images)
     return users
 

@@ -44,9 +44,7 @@ def to_person_source(
         raise UserError(f"data.references: expected at least 1, found {references}")
     pictured, alone = people_with_several(eyeset)
     if alone:
-        log.warning(
-            "%d of %d images have no second image of their person and are left out", alone, len(eyeset)
-        )
+        log.warning("%d of %d images have no second image of their person and are left out", alone, len(eyeset))
     stored = tuple(dict.fromkeys((*fields, "subject", *(("mask",) if reference_masks else ()))))
     take = sample_of(pictured, height, width, channels, stored, fit)
     copied = {"references": "image", **({"reference_masks": "mask"} if reference_masks else {})}

@@ -103,9 +103,7 @@ def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(gray)[..., None].astype(np.uint8)
 
 
-def load(
-    eyeset: EyeSet, take: Callable[[Example], dict[str, np.ndarray]]
-) -> tuple[dict[str, np.ndarray], list[int]]:
+def load(eyeset: EyeSet, take: Callable[[Example], dict[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], list[int]]:
     """Every usable sample stacked, ``[N, ...]`` per field, and the indices of the examples that they came
     from.
 

@@ -123,9 +123,7 @@ def of_subjects(eyeset: EyeSet, chosen: Collection[str]) -> Subset:
     people = {subject for subject in subjects if subject is not None}
     wanted = {str(subject) for subject in chosen}
     if missing := sorted(wanted - people):
-        raise UserError(
-            f"no such subject: {', '.join(missing)}; the set has {', '.join(sorted(people)) or 'none'}"
-        )
+        raise UserError(f"no such subject: {', '.join(missing)}; the set has {', '.join(sorted(people)) or 'none'}")
     return Subset(eyeset, [i for i, subject in enumerate(subjects) if subject in wanted])
 
 

@@ -93,9 +93,7 @@ class Usable:
         for name, value in self.like.items():
             if sample[name].shape != value.shape:
                 found, expected = list(sample[name].shape), list(value.shape)
-                raise BadExample(
-                    self._eyeset.names[index], f"{name} has shape {found}, the set's first {expected}"
-                )
+                raise BadExample(self._eyeset.names[index], f"{name} has shape {found}, the set's first {expected}")
         return sample
 
     def _count(self, index: int, bad: BadExample) -> None:
@@ -155,8 +153,7 @@ def host_source(produce: Callable[[int], Arrays], like: Mapping[str, np.ndarray]
             try:
                 for batch in iterator:
                     yield {
-                        name: array.reshape(len(positions), samples, *array.shape[1:])
-                        for name, array in batch.items()
+                        name: array.reshape(len(positions), samples, *array.shape[1:]) for name, array in batch.items()
                     }
             except failed:
                 if failures:

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ SIMULATOR, MIXTURE = "simulator", "mixture"
 
 
 def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
-    """The fields of one stream. ``kind``: "simulator", "mixture" (of ``parts``) or a kind of data set (docs/data.md)."""
+    """The fields of one stream. ``kind``: "simulator", "mixture" (of ``parts``) or a data set's (docs/data.md)."""
     config = ml_collections.ConfigDict(
         {
             "kind": kind,
@@ -63,7 +64,12 @@ def build_streams(config: ml_collections.ConfigDict, names: Collection[str]) -> 
 
     Raises UserError for unknown kinds, missing folders and sets without a usable image.
     """
-    return {name: build_stream(config, config.data[name], name) for name in sorted(names)}
+    ordered = sorted(names)
+    # Side by side: compiling a renderer keeps one core busy for half a minute.
+    with ThreadPoolExecutor() as pool:
+        return dict(
+            zip(ordered, pool.map(lambda name: build_stream(config, config.data[name], name), ordered), strict=True)
+        )
 
 
 def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> Source:
@@ -186,13 +192,14 @@ def mix(parts: Mapping[str, Source], weights: Mapping[str, float], name: str) ->
             f"config.data.{name}: expected parts that fit on the device, found {streamed or 'none'}; "
             "set data.backend=memory or train on one of them"
         )
-    order = sorted(parts)
+    sources = {part: source for part, source in parts.items() if isinstance(source, DeviceSource)}
+    order = sorted(sources)
     cumulative = jnp.cumsum(jnp.array([weights[part] for part in order]))
 
     def draw(resident: Any, key: jax.Array) -> dict[str, jax.Array]:
         chosen = jnp.searchsorted(cumulative, jax.random.uniform(jax.random.fold_in(key, 0)) * cumulative[-1], "right")
-        samples = [parts[part].draw(resident[part], jax.random.fold_in(key, 1)) for part in order]
+        samples = [sources[part].draw(resident[part], jax.random.fold_in(key, 1)) for part in order]
         shared = set.intersection(*(set(sample) for sample in samples))
         return {field: jnp.stack([sample[field] for sample in samples])[chosen] for field in sorted(shared)}
 
-    return DeviceSource(draw, {part: parts[part].resident for part in order})
+    return DeviceSource(draw, {part: sources[part].resident for part in order})

@@ -48,9 +48,7 @@ class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar = [
-        EyesConfig(name="default", description="The fields that the data set offers.")
-    ]
+    BUILDER_CONFIGS: ClassVar = [EyesConfig(name="default", description="The fields that the data set offers.")]
 
     kind: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
@@ -83,9 +81,7 @@ class EyesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         source, generators = Path(dl_manager.manual_dir), {}
         for split, options in self.splits.items():
             try:
-                eyeset = open_set(
-                    {"kind": self.kind, "dir": source, **options, **self.builder_config.options}
-                )
+                eyeset = open_set({"kind": self.kind, "dir": source, **options, **self.builder_config.options})
             except UserError:
                 if len(self.splits) == 1:
                     raise
@@ -131,9 +127,7 @@ class UnityEyes(EyesBuilder):
 
     name = "eyegan_unityeyes"
     kind, fields, channels = "unityeyes", ("gaze", "landmarks"), 3
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put the folder with imgs/N.jpg and imgs/N.json of UnityEyes into manual_dir."
-    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Put the folder with imgs/N.jpg and imgs/N.json of UnityEyes into manual_dir."
 
 
 class MPIIGaze(EyesBuilder):
@@ -141,9 +135,7 @@ class MPIIGaze(EyesBuilder):
 
     name = "eyegan_mpiigaze"
     kind, fields = "mpiigaze", ("gaze", "head", "subject")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Unpack MPIIGaze.tar.gz and give its folder (with Data/Normalized) as manual_dir."
-    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Unpack MPIIGaze.tar.gz and give its folder (with Data/Normalized) as manual_dir."
 
 
 class Kaggle(EyesBuilder):
@@ -151,9 +143,7 @@ class Kaggle(EyesBuilder):
 
     name = "eyegan_kaggle"
     kind, fields = "kaggle", ("gaze",)
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Download 4quant/eye-gaze from Kaggle; manual_dir has gaze.h5 and real_gaze.h5."
-    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Download 4quant/eye-gaze from Kaggle; manual_dir has gaze.h5 and real_gaze.h5."
 
 
 class KaggleReal(EyesBuilder):

@@ -105,9 +105,7 @@ class UnityEyesSet:
             return example
         middle = _box_centre(example["landmarks"][MARGIN])
         if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
-            raise BadExample(
-                name, f"the eye's landmarks lie outside the {width}x{height} image, around {middle}"
-            )
+            raise BadExample(name, f"the eye's landmarks lie outside the {width}x{height} image, around {middle}")
         return crop_resize(example, crop_box(self._crop, example["landmarks"], self._size, name), *self._size)
 
     def _refuse_turned_head(self, labels: Mapping[str, Any], name: str) -> None:
@@ -123,9 +121,7 @@ class UnityEyesSet:
         """What ``auto`` means here: decided once, so that one broken JSON does not slip in uncropped."""
         if self._table is not None:
             if crop not in ("auto", "none"):
-                raise UserError(
-                    f"{self.folder}: data.crop {crop!r} needs landmarks in .json files, found none"
-                )
+                raise UserError(f"{self.folder}: data.crop {crop!r} needs landmarks in .json files, found none")
             return "none"
         if crop != "auto":
             return crop

@@ -66,9 +66,7 @@ def fourier_adaptation(images, real, beta: float = 0.05, seed: int = 0) -> np.nd
     parts = []
     for start in range(0, len(images), 512):  # bounds the complex128 spectra
         chosen = slice(start, start + 512)
-        swapped = swap_amplitude(
-            images[chosen].astype(np.float64), real[partners[chosen]].astype(np.float64), beta
-        )
+        swapped = swap_amplitude(images[chosen].astype(np.float64), real[partners[chosen]].astype(np.float64), beta)
         parts.append(np.round(np.clip(swapped, 0, 255)).astype(np.uint8))
     return np.concatenate(parts)
 

@@ -102,9 +102,7 @@ def _compiled(network: nn.Module, how: Training) -> dict[str, Callable]:
     }
 
 
-def train(
-    network: nn.Module, eyes: Eyes, seed: int, how: Training = DEFAULT, scan: bool | None = None
-) -> Any:
+def train(network: nn.Module, eyes: Eyes, seed: int, how: Training = DEFAULT, scan: bool | None = None) -> Any:
     """Parameters of ``network`` trained on ``eyes``; the data stay on the device, the host draws nothing.
 
     ``scan``: one compiled loop (the default on accelerators), or the same step called from Python (the
@@ -255,9 +253,7 @@ def gaze_benchmark(
         table["estimators"][estimator] = rows
         if {"raw", "real"} <= means.keys():
             arms = [name for name in means if name not in ("raw", "real")]
-            table["gap_closed"][estimator] = {
-                arm: gap_closed(means["raw"], means[arm], means["real"]) for arm in arms
-            }
+            table["gap_closed"][estimator] = {arm: gap_closed(means["raw"], means[arm], means["real"]) for arm in arms}
     return table
 
 

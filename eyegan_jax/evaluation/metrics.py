@@ -167,10 +167,7 @@ def mean_iou(predicted, true, classes: int = 4) -> dict[str, Any]:
     ``miou_per_image``: mean over images of each image's own mIoU (as RITnet's code reports it).
     """
     per_class = iou_per_class(confusion_matrix(predicted, true, classes))
-    images = [
-        np.nanmean(iou_per_class(confusion_matrix(p, t, classes)))
-        for p, t in zip(predicted, true, strict=True)
-    ]
+    images = [np.nanmean(iou_per_class(confusion_matrix(p, t, classes))) for p, t in zip(predicted, true, strict=True)]
     return {
         "miou": float(np.nanmean(per_class)),
         "per_class": [None if np.isnan(value) else float(value) for value in per_class],

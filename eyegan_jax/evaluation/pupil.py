@@ -33,9 +33,7 @@ def _kernels(height, width, reach, image_width, fractions):
     radii = [max(1.5, r * image_width) for r in fractions]
     discs = [_disc(r, height, width) for r in radii]
     rings = [_disc(min(1.5 * r + 1, reach), height, width) - d for r, d in zip(radii, discs, strict=True)]
-    return tuple(np.fft.rfft2(np.stack(k)).astype(np.complex64) for k in (discs, rings)), np.asarray(
-        radii, np.float32
-    )
+    return tuple(np.fft.rfft2(np.stack(k)).astype(np.complex64) for k in (discs, rings)), np.asarray(radii, np.float32)
 
 
 def log_ranks(gray) -> np.ndarray:
@@ -101,9 +99,7 @@ def _detect(gray, levels, fractions):
     return centre, contrast[0] - contrast[1]
 
 
-def pupil_centres(
-    images, radii: tuple[float, ...] = VISIBLE, batch: int = 128
-) -> tuple[np.ndarray, np.ndarray]:
+def pupil_centres(images, radii: tuple[float, ...] = VISIBLE, batch: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """Pupil centres (x, y) in pixels ``[N, 2]`` and contrasts ``[N]`` of gray eyes ``[N, H, W, 1]`` or RGB.
 
     Images are uint8 (any size, one eye each, the eye filling most of the width). The centre of the top-left

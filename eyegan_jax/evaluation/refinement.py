@@ -56,9 +56,7 @@ class RefinerRun:
 def label_preservation(raw, refined, radii=pupil.VISIBLE) -> dict[str, Any]:
     """Pupil-centre shift in pixels over the pairs whose raw image shows a pupil."""
     centres, contrast = pupil.pupil_centres(raw, radii)
-    moved = np.linalg.norm(pupil.pupil_centres(refined, radii)[0] - centres, axis=-1)[
-        contrast >= LEAST_CONTRAST
-    ]
+    moved = np.linalg.norm(pupil.pupil_centres(refined, radii)[0] - centres, axis=-1)[contrast >= LEAST_CONTRAST]
     if not len(moved):
         return {"shift": metrics.Mean().result(), "pairs": len(raw)}
     return {
@@ -124,9 +122,7 @@ def nearest(images, pool) -> np.ndarray:
     return pool[search.kneighbors(features.features(images) / scale, return_distance=False)[:, 0]]
 
 
-def write_turing_images(
-    workdir: str | Path, refined, real, seed: int = 0, extra: Mapping[str, Any] | None = None
-):
+def write_turing_images(workdir: str | Path, refined, real, seed: int = 0, extra: Mapping[str, Any] | None = None):
     """Put up to 200 of each kind, equal numbers, into ``WORKDIR/report/turing/{real,refined}/NNN.png``.
 
     These folders are what ``eyegan turing`` shows; ``extra`` adds further kinds (``raw`` for the control).
@@ -144,9 +140,7 @@ def write_turing_images(
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:03d}.png")
 
 
-def build_report(
-    run: RefinerRun, found: Mapping[str, Any], title: str, config=None, command: str = "", workdir=None
-):
+def build_report(run: RefinerRun, found: Mapping[str, Any], title: str, config=None, command: str = "", workdir=None):
     """The page of :func:`measure`'s figures; ``workdir`` adds the curves of its ``metrics.jsonl``."""
     columns = min(8, len(run.simulated))
     chosen = np.linspace(0, len(run.simulated) - 1, columns).astype(int)
@@ -181,9 +175,7 @@ def _headlines(found) -> list[report.Headline]:
             )
         )
     shift = found["label_preservation"]["shift"]
-    cards.append(
-        report.Headline("Pupil shift", shift["mean"], " px", f"paper: {PAPER_SHIFT} px; {shift['n']} pairs")
-    )
+    cards.append(report.Headline("Pupil shift", shift["mean"], " px", f"paper: {PAPER_SHIFT} px; {shift['n']} pairs"))
     near = found["distances"]
     cards.append(
         report.Headline(
@@ -194,18 +186,14 @@ def _headlines(found) -> list[report.Headline]:
         )
     )
     if accuracy := found.get("discriminator_accuracy"):
-        cards.append(
-            report.Headline("Discriminator accuracy", accuracy["images"], " %", "50 % = cannot tell")
-        )
+        cards.append(report.Headline("Discriminator accuracy", accuracy["images"], " %", "50 % = cannot tell"))
     return cards
 
 
 def _gaze_section(table) -> report.Section:
     title = "Does it train better gaze estimators?"
     if table is None:
-        return report.Section(
-            title, "Not measured: the simulated or the real eyes of this run have no gaze labels."
-        )
+        return report.Section(title, "Not measured: the simulated or the real eyes of this run have no gaze labels.")
     rows, lines = [], {}
     for estimator, sets in table["estimators"].items():
         for name, row in sets.items():

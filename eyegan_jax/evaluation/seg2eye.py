@@ -191,9 +191,7 @@ def painter(model: Any, batch: int = 16) -> tuple[Paint, Encode]:
     encode_batch = jax.jit(lambda images: system.encode(variables, to_float(images)[:, None]))
 
     def paint(masks, references):
-        return in_batches(
-            lambda rows: paint_batch(masks[rows], references[rows]), np.arange(len(masks)), batch
-        )
+        return in_batches(lambda rows: paint_batch(masks[rows], references[rows]), np.arange(len(masks)), batch)
 
     return paint, partial(in_batches, encode_batch, size=batch)
 
@@ -214,9 +212,7 @@ def prepare(config: ml_collections.ConfigDict) -> Bench:
     settings = config.evaluation
     known = people_arrays(config, config.data.eyes, "eyes")
     task = unseen_task(config)
-    segment = train_segmenter(
-        known["image"], known["mask"], settings.segmenter_steps, settings.segmenter_width
-    )
+    segment = train_segmenter(known["image"], known["mask"], settings.segmenter_steps, settings.segmenter_width)
     return Bench(task, segment, identity_classifier(task))
 
 

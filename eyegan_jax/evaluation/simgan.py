@@ -57,7 +57,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
 
 def discriminate(model: Any, images: jax.Array) -> jax.Array:
     """Logits ``[B, h, w, 2]`` of the run's discriminator for uint8 images."""
-    system = systems.build_system(model.config)
+    system: Any = systems.build_system(model.config)
     return system.discriminator.apply({"params": model.params["discriminator"]}, to_float(images))
 
 
@@ -80,9 +80,6 @@ def draw_eyes(config: ml_collections.ConfigDict, name: str, count: int, seed: in
         order = np.random.default_rng(seed).permutation(source.size)[:count]
         return {field: np.asarray(values)[order] for field, values in source.resident.items()}
     fields = (
-        ("image", "gaze")
-        if "gaze" in jax.eval_shape(source.draw, source.resident, jax.random.key(0))
-        else ("image",)
+        ("image", "gaze") if "gaze" in jax.eval_shape(source.draw, source.resident, jax.random.key(0)) else ("image",)
     )
     return collect(source, count, jax.random.fold_in(jax.random.key(seed), 1000), fields, f"rendering {name}")
-

@@ -152,9 +152,7 @@ def create_app(workdir: str | Path, against: str | Path | None = None) -> flask.
         mode, trial = modes[session.mode], session.next
         # In a comparison the buttons follow the pictures: the left one answers with the kind on the left.
         order = mode.kinds if trial.truth == mode.kinds[0] or not mode.side_by_side else mode.kinds[::-1]
-        page = flask.render_template(
-            "turing_trial.html", session=session, mode=mode, trial=trial, order=order
-        )
+        page = flask.render_template("turing_trial.html", session=session, mode=mode, trial=trial, order=order)
         return page, {"Cache-Control": "no-store"}
 
     @app.post("/test/<session_id>")
@@ -216,9 +214,7 @@ def _people(sessions: Sequence[store.Session]) -> int:
 
 
 def _verdict(mode: Mode, trials: Sequence[store.Trial]) -> dict:
-    return (
-        store.comparison_verdict(trials, mode.kinds) if mode.side_by_side else store.judging_verdict(trials)
-    )
+    return store.comparison_verdict(trials, mode.kinds) if mode.side_by_side else store.judging_verdict(trials)
 
 
 def _chance(p_value: float) -> str:
@@ -232,9 +228,7 @@ class _QuietHandler(werkzeug.serving.WSGIRequestHandler):
         pass
 
 
-def serve(
-    workdir: str | Path, port: int = 8000, host: str = "127.0.0.1", against: str | Path | None = None
-) -> None:
+def serve(workdir: str | Path, port: int = 8000, host: str = "127.0.0.1", against: str | Path | None = None) -> None:
     """Serve the test until Ctrl-C. ``port`` 0 takes a free one; ``host`` is loopback unless told otherwise.
 
     Raises UserError where images are missing or the address cannot be used.
@@ -248,8 +242,6 @@ def serve(
     except (OSError, SystemExit) as error:
         raise UserError(f"--port: expected a free port on {host}, found {port} unusable ({error})") from None
     shown = f"[{host}]" if ":" in host else host
-    print(
-        f"Visual Turing test of {workdir}: http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True
-    )
+    print(f"Visual Turing test of {workdir}: http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
     server.serve_forever()  # returns on Ctrl-C and closes its socket
     print(f"\nAnswers are in {Path(workdir) / 'turing.sqlite'}")

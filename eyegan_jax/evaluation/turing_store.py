@@ -57,9 +57,7 @@ class Session:
         return next((t for t in self.trials if t.answer is None), None)
 
 
-def plan_judging(
-    kinds: Sequence[str], files: Mapping[str, Sequence[str]], count: int, seed: int
-) -> list[Trial]:
+def plan_judging(kinds: Sequence[str], files: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Trial]:
     """``count`` single images in random order, equal numbers of each kind, none twice."""
     rng = np.random.default_rng(seed)
     each = min(count // len(kinds), *(len(files[kind]) for kind in kinds))
@@ -67,9 +65,7 @@ def plan_judging(
     return [Trial(n, *drawn[i]) for n, i in enumerate(rng.permutation(len(drawn)))]
 
 
-def plan_comparison(
-    kinds: Sequence[str], files: Mapping[str, Sequence[str]], count: int, seed: int
-) -> list[Trial]:
+def plan_comparison(kinds: Sequence[str], files: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Trial]:
     """``count`` pairs, the first kind on the left in half of them; equal file names are shown together."""
     rng = np.random.default_rng(seed)
     first, second = (sorted(files[kind]) for kind in kinds)
@@ -103,33 +99,26 @@ class Store:
         rows = [(session, t.position, t.truth, t.image, t.other) for t in trials]
         with self._connect() as db:
             db.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", (session, person, mode, started))
-            db.executemany(
-                "INSERT INTO trials (session, position, truth, image, other) VALUES (?, ?, ?, ?, ?)", rows
-            )
+            db.executemany("INSERT INTO trials (session, position, truth, image, other) VALUES (?, ?, ?, ?, ?)", rows)
         return session
 
     def answer(self, session: str, position: int, answer: str, seconds: float | None) -> None:
         """Keep the first answer to a trial; a second (a double click, the back button) changes nothing."""
         with self._connect() as db:
             db.execute(
-                "UPDATE trials SET answer = ?, seconds = ? "
-                "WHERE session = ? AND position = ? AND answer IS NULL",
+                "UPDATE trials SET answer = ?, seconds = ? WHERE session = ? AND position = ? AND answer IS NULL",
                 (answer, seconds, session, position),
             )
 
     def session(self, session: str) -> Session | None:
         with self._connect() as db:
-            row = db.execute(
-                "SELECT id, person, mode, started FROM sessions WHERE id = ?", (session,)
-            ).fetchone()
+            row = db.execute("SELECT id, person, mode, started FROM sessions WHERE id = ?", (session,)).fetchone()
             return self._with_trials(db, row) if row else None
 
     def sessions(self) -> list[Session]:
         """All sessions, newest first."""
         with self._connect() as db:
-            rows = db.execute(
-                "SELECT id, person, mode, started FROM sessions ORDER BY started DESC, rowid DESC"
-            )
+            rows = db.execute("SELECT id, person, mode, started FROM sessions ORDER BY started DESC, rowid DESC")
             return [self._with_trials(db, row) for row in rows.fetchall()]
 
     @staticmethod

@@ -41,9 +41,7 @@ def generator_from_torch(state: State) -> tuple[StyleGenerator, PyTree, list[str
     tensors = Tensors(state, "generator checkpoint")
     start = tensors.take("fc.weight")
     if start.ndim != 4:
-        raise UserError(
-            "generator checkpoint: expected a convolution fc (a start from the mask), found a linear one"
-        )
+        raise UserError("generator checkpoint: expected a convolution fc (a start from the mask), found a linear one")
     blocks = ["head_0", "G_middle_0", "G_middle_1", *(f"up_{i}" for i in range(tensors.count("up_{}.")))]
     scales = len(blocks) - 2
     seg2eye = "head_0.norm_0.adain.linear.weight" in tensors
@@ -87,9 +85,7 @@ def _block(tensors: Tensors, name: str, seg2eye: bool) -> dict[str, PyTree]:
         if seg2eye:
             params[f"style_{i}"] = tensors.dense(f"{norm}.adain.linear")
         elif layer != "s":  # the shortcut normalises what the first layer does
-            mean, variance = (
-                tensors.take(f"{norm}.param_free_norm.running_{part}") for part in ("mean", "var")
-            )
+            mean, variance = (tensors.take(f"{norm}.param_free_norm.running_{part}") for part in ("mean", "var"))
             statistics[f"content_{i}"] = {
                 "mean": mean.reshape(1, 1, 1, -1),
                 "variance": variance.reshape(1, 1, 1, -1),
@@ -189,9 +185,7 @@ def _config_of(networks: Mapping[str, Any]) -> ml_collections.ConfigDict:
     config.batch_size = 1
     generator = networks["generator"]
     config.image_shape = (10 << generator.scales, 8 << generator.scales, generator.channels)
-    config.data = ml_collections.ConfigDict(
-        {"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}}
-    )
+    config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}})
     config.data.eyes = stream_config("openeds", split="train", references=4)
     config.data.held_out = stream_config("openeds", split="validation")
     config.seg2eye = seg2eye_settings.official()
@@ -214,9 +208,7 @@ def _state_of(config: ml_collections.ConfigDict, variables: Mapping[str, PyTree]
     init = partial(system.init, devices=1)
     if len(variables) == 3:
         # Nothing is left to chance, so nothing has to be compiled; optimisers start from zeros.
-        state = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(init, jax.random.key(0), batch)
-        )
+        state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(init, jax.random.key(0), batch))
     else:
         state = jax.jit(init)(jax.random.key(0), batch)
     painter, spectral, average = dict(state.painter), dict(state.spectral), dict(state.average)

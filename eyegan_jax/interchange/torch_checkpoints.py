@@ -35,9 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{path}: expected a PyTorch state_dict of tensors only, found: {reason[:160]}"
-        ) from None
+        raise UserError(f"{path}: expected a PyTorch state_dict of tensors only, found: {reason[:160]}") from None
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -77,9 +75,7 @@ class Tensors:
     def take(self, name: str) -> np.ndarray:
         """The tensor; raises UserError where there is none of this name."""
         if name not in self._tensors:
-            raise UserError(
-                f"{self.what}: expected a tensor {name}, found {', '.join(sorted(self._tensors)[:4])}, ..."
-            )
+            raise UserError(f"{self.what}: expected a tensor {name}, found {', '.join(sorted(self._tensors)[:4])}, ...")
         self._taken.add(name)
         return self._tensors[name]
 
@@ -115,8 +111,7 @@ class Tensors:
         weight = self.take(f"{name}.weight")
         if weight.shape[1] != channels * height * width:
             raise UserError(
-                f"{self.what}: expected {name} to read {channels}x{height}x{width} features, "
-                f"found {weight.shape[1]}"
+                f"{self.what}: expected {name} to read {channels}x{height}x{width} features, found {weight.shape[1]}"
             )
         moved = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
         return {"kernel": moved.reshape(-1, weight.shape[0])} | self._bias(name)

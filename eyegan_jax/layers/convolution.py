@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 Padding = Literal["explicit", "SAME", "VALID"]
 
+GLOROT = nn.initializers.glorot_uniform()
+
 
 def explicit_padding(padding: Padding, kernel: int) -> Any:
     """``"explicit"`` to PyTorch's symmetric ``kernel // 2`` on every side; ``"SAME"`` and ``"VALID"`` as they are.
@@ -26,7 +28,7 @@ def Conv(
     *,
     use_bias: bool = True,
     dtype: Any = jnp.float32,
-    kernel_init: Callable = nn.initializers.glorot_uniform(),
+    kernel_init: Callable = GLOROT,
     name: str | None = None,
 ) -> nn.Conv:
     """A square Linen convolution with float32 parameters that computes in ``dtype``."""

@@ -41,9 +41,7 @@ class PatchCritic(nn.Module):
         return [*features, self._plain(x, 1, 1, f"model{self.layers}").astype(jnp.float32)]
 
     def _plain(self, x, maps, stride, name):
-        conv = nn.Conv(
-            maps, (4, 4), stride, ((2, 2), (2, 2)), kernel_init=xavier, dtype=self.dtype, name=name
-        )
+        conv = nn.Conv(maps, (4, 4), stride, ((2, 2), (2, 2)), kernel_init=xavier, dtype=self.dtype, name=name)
         return conv(x)
 
 

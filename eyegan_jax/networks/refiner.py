@@ -55,7 +55,9 @@ class Refiner(nn.Module):
         act = ACTIVATIONS[self.activation]
 
         def conv(x, features, kernel, name):
-            return Conv(features, kernel, padding=explicit_padding(self.padding, kernel), dtype=self.dtype, name=name)(x)
+            return Conv(features, kernel, padding=explicit_padding(self.padding, kernel), dtype=self.dtype, name=name)(
+                x
+            )
 
         x = act(conv(images.astype(self.dtype), self.width, self.stem_kernel, "stem"))
         for block in range(self.blocks):
@@ -74,7 +76,6 @@ class Refiner(nn.Module):
         if self.output == "tanh":
             return jnp.tanh(x)
         if self.output == "residual":
-                        # Just inside the range, where artanh is finite; 8 bits do not see the difference.
+            # Just inside the range, where artanh is finite; 8 bits do not see the difference.
             return jnp.tanh(jnp.arctanh(jnp.clip(images, -0.998, 0.998)) + x)
         return x
-

@@ -75,14 +75,10 @@ class StyleEncoder(nn.Module):
         if self.released:
             nn.Dense(self.code, kernel_init=xavier, name="fc_var")(flat)
 
-        scores = (
-            nn.Dense(1, kernel_init=xavier, name="score")(flat) if self.aggregate == "attention" else None
-        )
+        scores = nn.Dense(1, kernel_init=xavier, name="score")(flat) if self.aggregate == "attention" else None
         weights = self._weights(batch, count, present, scores)
         gather = self._maximum if self.aggregate == "max" else self._weighted_sum
-        style, *features = (
-            gather(f.reshape(batch, count, *f.shape[1:]), weights) for f in (codes, *features)
-        )
+        style, *features = (gather(f.reshape(batch, count, *f.shape[1:]), weights) for f in (codes, *features))
         return style, features
 
     def _weights(self, batch, count, present, scores):

@@ -219,8 +219,7 @@ class StyleGenerator(nn.Module):
             )
         }
         self.blocks = [
-            StyleBlock(inputs, outputs, **settings)
-            for inputs, outputs in zip([top, *widths[:-1]], widths, strict=True)
+            StyleBlock(inputs, outputs, **settings) for inputs, outputs in zip([top, *widths[:-1]], widths, strict=True)
         ]
         self.fc = Conv(top, 3, padding=1, dtype=self.dtype, kernel_init=xavier)
         self.conv_img = Conv(self.channels, 3, padding=1, dtype=self.dtype, kernel_init=xavier)
@@ -244,9 +243,7 @@ class StyleGenerator(nn.Module):
         pairs = [b.read_mask(at(s)) for b, s in zip(self.blocks, self._block_scales(), strict=True)]
         return {"start": self.fc(at(self.scales)), "pairs": pairs}
 
-    def paint(
-        self, code: MaskCode, style: jax.Array | None, size: tuple[int, int], train: bool = False
-    ) -> jax.Array:
+    def paint(self, code: MaskCode, style: jax.Array | None, size: tuple[int, int], train: bool = False) -> jax.Array:
         """The image of ``size`` (H, W), that of the mask, from :meth:`read_mask`'s code and a style ``[N,
         D]``.
         """

@@ -31,7 +31,7 @@ LASH_EDGE, BROW_EDGE = 0.8, 0.6
 HEAD_YAW_EDGE, HEAD_ROLL_EDGE = 8.0, 3.0  # degrees
 
 # attribute -> bin -> synonyms; the first is the plain word. No phrase may occur inside another attribute's.
-COLORS = {kind: (f"{kind} iris", f"{kind} eye") for kind in IRIS_KINDS}
+COLORS: dict[str, tuple[str, ...]] = {kind: (f"{kind} iris", f"{kind} eye") for kind in IRIS_KINDS}
 PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "iris": COLORS,
     "pupil": {
@@ -83,7 +83,7 @@ ATTRIBUTES = ("gaze yaw", "gaze pitch", *PHRASES)
 
 
 def _gaze_phrases(directions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    phrases = {directions[0]: (f"looking {directions[0]}", f"gazing {directions[0]}")}
+    phrases: dict[str, tuple[str, ...]] = {directions[0]: (f"looking {directions[0]}", f"gazing {directions[0]}")}
     for direction in directions[1:]:
         for extent in EXTENTS:
             name = f"{extent} {direction}".strip()
@@ -103,10 +103,7 @@ _MEANING = {
     for phrase in phrases
 }
 VOCABULARY = tuple(
-    sorted(
-        {word for phrase in _MEANING for word in phrase.split()}
-        | {"a", "same", "eye", "now", "the", "with", "is"}
-    )
+    sorted({word for phrase in _MEANING for word in phrase.split()} | {"a", "same", "eye", "now", "the", "with", "is"})
 )
 
 
@@ -212,9 +209,7 @@ def parse(text: str) -> dict[str, str]:
         if phrase in ("", "same eye"):
             continue
         if phrase not in _MEANING:
-            raise UserError(
-                f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}"
-            )
+            raise UserError(f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}")
         attribute, name = _MEANING[phrase]
         found[attribute] = name
     return found

@@ -35,8 +35,7 @@ def head_rotation(head):
     return about_z @ about_y @ about_x
 
 
-@struct.dataclass
-class Pose:
+class Pose(struct.PyTreeNode):
     """Where the eye is and looks, in the anatomical frame, and the way back to the camera."""
 
     to_camera: jax.Array  # [3, 3] anatomical directions to camera directions; orthogonal
@@ -57,8 +56,7 @@ def eye_pose(capture: Capture) -> Pose:
     return Pose(to_camera, axis, cos * right + sin * down, cos * down - sin * right, capture.distance)
 
 
-@struct.dataclass
-class Camera:
+class Camera(struct.PyTreeNode):
     """Pinhole camera: pixels are ``center + focal * (X, Y) / Z``; the top-left pixel's centre is (0, 0)."""
 
     focal: jax.Array  # pixels
@@ -118,8 +116,7 @@ def hit_sphere(origin: Vec, direction: Vec, center: Vec, radius) -> tuple[Vec, j
     return center + nearest - direction * reach, half_chord
 
 
-@struct.dataclass
-class Ball:
+class Ball(struct.PyTreeNode):
     """Where rays meet the eyeball."""
 
     sclera: Vec  # point on the ball
@@ -132,7 +129,7 @@ class Ball:
 
 def trace(subject: Subject, pose: Pose, origin: Vec, direction: Vec) -> Ball:
     """Intersects rays with ball and cornea and refracts them (Snell) onto the iris plane."""
-    sclera, _ = hit_sphere(origin, direction, Vec(0.0, 0.0, 0.0), subject.ball_radius)
+    sclera, _ = hit_sphere(origin, direction, Vec(*jnp.zeros(3)), subject.ball_radius)
     center = pose.axis * cornea_offset(subject)
     cornea, cornea_chord = hit_sphere(origin, direction, center, subject.cornea_radius)
     normal = (cornea - center) * (1.0 / subject.cornea_radius)

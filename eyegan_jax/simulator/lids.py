@@ -20,8 +20,7 @@ CORNER_DROP = 0.8  # mm, the corners' line below the ball's centre
 OVERRUN = 0.03
 
 
-@struct.dataclass
-class Lids:
+class Lids(struct.PyTreeNode):
     """Both margins as functions of x, in the anatomical frame (mm)."""
 
     inner: jax.Array  # x of the corner at the nose
@@ -76,8 +75,7 @@ def _arch(t, skew, power):
     return 1.0 - raised, slope
 
 
-@struct.dataclass
-class Margins:
+class Margins(struct.PyTreeNode):
     """The margins at given x: heights (y, mm), slopes dy/dx, and the position along the fissure."""
 
     upper: jax.Array
@@ -155,9 +153,7 @@ def landmark_points(lids: Lids) -> Vec:
     top_x = start + (outer - start) * share
     bottom_x = top_x[::-1]
     nose_x = start + (lids.inner - start) * jnp.array([0.0, 0.4, 0.8])
-    x = jnp.concatenate(
-        [start[None] + 0.7, top_x, outer[None], bottom_x, nose_x, lids.inner[None], nose_x[::-1]]
-    )
+    x = jnp.concatenate([start[None] + 0.7, top_x, outer[None], bottom_x, nose_x, lids.inner[None], nose_x[::-1]])
     edges = margins(lids, x)
     middle, line = 0.5 * (edges.upper + edges.lower), CORNER_DROP + lids.tilt * x
     index = jnp.arange(23)

@@ -28,14 +28,11 @@ def directions(angles, pose: Pose) -> list[Vec]:
     """N unit vectors of the anatomical frame for (elevation, azimuth) ``[N, 2]`` of the camera frame."""
     elevation, azimuth = angles[..., 0], angles[..., 1]
     cos = jnp.cos(elevation)
-    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(
-        pose.to_camera.T
-    )
+    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(pose.to_camera.T)
     return [Vec(toward.x[k], toward.y[k], toward.z[k]) for k in range(angles.shape[0])]
 
 
-@struct.dataclass
-class Lighting:
+class Lighting(struct.PyTreeNode):
     direction: list[Vec]  # L unit vectors
     color: jax.Array  # [L, bands], intensity included
     ambient: jax.Array  # [bands]

@@ -12,8 +12,7 @@ NUM_LIGHTS = 2
 NUM_LEDS = 6
 
 
-@struct.dataclass
-class Subject:
+class Subject(struct.PyTreeNode):
     """What stays the same in every picture of one person's eye.
 
     Constants are those of the optical model eyes of Atchison and of gkaModelEye; see docs/simulator.md.
@@ -83,8 +82,7 @@ class Subject:
     skin_seed: jax.Array  # uint32
 
 
-@struct.dataclass
-class Capture:
+class Capture(struct.PyTreeNode):
     """What changes from picture to picture. Directions are in the camera frame of :mod:`eyegan_jax.gaze`."""
 
     # Pose.
@@ -103,9 +101,7 @@ class Capture:
     light_angles: jax.Array  # [NUM_LIGHTS, 2] rad: elevation above, azimuth right of the camera
     light_intensity: jax.Array  # [NUM_LIGHTS]
     light_warmth: jax.Array  # [NUM_LIGHTS] -1 blue to +1 orange
-    glint_angles: (
-        jax.Array
-    )  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
+    glint_angles: jax.Array  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
     #   unless the domain breaks that correlation
     light_size: jax.Array  # rad, radius of the lamp in the corneal reflection
     ambient: jax.Array

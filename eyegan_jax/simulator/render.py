@@ -42,8 +42,7 @@ from eyegan_jax.simulator.views import View
 OUTLINE_POINTS = 16  # points that the ellipses are fitted to
 
 
-@struct.dataclass
-class Rendering:
+class Rendering(struct.PyTreeNode):
     """One picture with its truth. Pixels (x, y), the top-left pixel's centre at (0, 0).
 
     image: float32 ``[H, W, C]`` in [-1, 1].
@@ -88,12 +87,13 @@ def shade_eyeball(subject, capture, pose, light, ball, iris, direction, view: Vi
     lit_white = white * irradiance(light, normal, 0.5)
     # The iris is lit through the cornea, from the side too, and shades little; light gathers opposite the lamp.
     flat = irradiance(light, pose.axis, 0.9)
-    caustic = 0.0
-    if view.look == "visible":
+    if view.look != "visible":
+        lit_iris = iris.color * flat
+    else:
         lamp = light.direction[0]
         side = ball.outward * lamp.dot(pose.right) + ball.down * lamp.dot(pose.down)
         caustic = -0.35 * jnp.clip(side / subject.iris_radius, -1.0, 1.0)
-    lit_iris = iris.color * flat * (1.0 + caustic)[..., None] if view.look == "visible" else iris.color * flat
+        lit_iris = iris.color * flat * (1.0 + caustic)[..., None]
     return lit_white + iris.iris[..., None] * (lit_iris - lit_white)
 
 
@@ -239,10 +239,6 @@ def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
     return jnp.broadcast_to(2.0 * picture - 1.0, (view.height, view.width, view.channels))
 
 
-def render_batch(
-    subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256
-) -> Rendering:
+def render_batch(subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256) -> Rendering:
     """Renders many eyes (leading axis), ``chunk`` at a time so that memory stays bounded."""
-    return jax.lax.map(
-        lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk
-    )
+    return jax.lax.map(lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk)

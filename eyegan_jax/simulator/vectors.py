@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 
-@struct.dataclass
-class Vec:
+class Vec(struct.PyTreeNode):
     """A field of 3-D vectors: three arrays of any one shape, with the arithmetic of vectors."""
 
     x: jax.Array

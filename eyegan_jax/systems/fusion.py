@@ -21,8 +21,7 @@ from eyegan_jax.systems.residual import Residual, ResidualState, samples
 from eyegan_jax.systems.seg2eye import Seg2Eye, Seg2EyeState, Variables
 
 
-@flax.struct.dataclass
-class FusionState:
+class FusionState(flax.struct.PyTreeNode):
     """The states of both systems; ``painter`` rests in the second phase, ``refiner`` in the first."""
 
     step: jax.Array

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from eyegan_jax.images import to_float, to_uint8
 
 
-@flax.struct.dataclass
-class History:
+class History(flax.struct.PyTreeNode):
     """images: uint8 ``[devices, strata / devices, rows, H, W, C]`` (without the first axis inside a step).
     filled: int32 scalar, valid rows of every stratum; all strata fill alike.
     """

@@ -10,21 +10,19 @@ from eyegan_jax.errors import UserError
 
 def optimiser_config(name: str = "sgd", learning_rate: float = 1e-3, **settings: Any) -> ml_collections.ConfigDict:
     """The fields of one optimiser with their defaults, but for the given ``settings``."""
-    fields = (
-        {
-            "name": name,  # sgd or adam
-            "learning_rate": learning_rate,
-            "momentum": 0.0,  # sgd
-            "nesterov": False,  # sgd
-            "b1": 0.9,  # adam
-            "b2": 0.999,  # adam
-            "weight_decay": 0.0,  # added to the gradient (sgd) or decoupled (adam)
-            "clip_norm": 0.0,  # global gradient norm, 0 = no clipping
-            "decay_start": 0,  # step from which the learning rate falls linearly to zero ...
-            "decay_end": 0,  # ... at this step; 0 = constant. Steps count this network's own updates.
-            "halve_every": 0,  # steps after which the learning rate is halved, again and again; 0 = never
-        }
-    )
+    fields = {
+        "name": name,  # sgd or adam
+        "learning_rate": learning_rate,
+        "momentum": 0.0,  # sgd
+        "nesterov": False,  # sgd
+        "b1": 0.9,  # adam
+        "b2": 0.999,  # adam
+        "weight_decay": 0.0,  # added to the gradient (sgd) or decoupled (adam)
+        "clip_norm": 0.0,  # global gradient norm, 0 = no clipping
+        "decay_start": 0,  # step from which the learning rate falls linearly to zero ...
+        "decay_end": 0,  # ... at this step; 0 = constant. Steps count this network's own updates.
+        "halve_every": 0,  # steps after which the learning rate is halved, again and again; 0 = never
+    }
     return ml_collections.ConfigDict(fields | settings)
 
 

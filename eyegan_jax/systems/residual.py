@@ -24,8 +24,7 @@ from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, mean_over_devic
 from eyegan_jax.systems.optimisers import build_optimiser
 
 
-@flax.struct.dataclass
-class ResidualState:
+class ResidualState(flax.struct.PyTreeNode):
     """Arrays only. ``average`` holds moving averages of params and batch_stats: the variables to use afterwards.
 
     discriminator, spectral, discriminator_optimiser: empty where the adversarial term has no weight.

@@ -27,8 +27,7 @@ Variables = dict[str, dict[str, Any]]
 """``{"generator": collections, "encoder": collections}``, as Flax applies them: ``state.average``."""
 
 
-@flax.struct.dataclass
-class Seg2EyeState:
+class Seg2EyeState(flax.struct.PyTreeNode):
     """Arrays only. ``painter`` holds the parameters of generator and encoder, which one optimiser trains.
 
     average: what is used after training: the exponential moving average of ``painter`` with singular vectors
@@ -126,9 +125,7 @@ class Seg2Eye:
         """Everything is replicated."""
         return jax.tree.map(lambda _: False, state)
 
-    def adversarial_step(
-        self, state: Seg2EyeState, batch: Batch, key: jax.Array
-    ) -> tuple[Seg2EyeState, Metrics]:
+    def adversarial_step(self, state: Seg2EyeState, batch: Batch, key: jax.Array) -> tuple[Seg2EyeState, Metrics]:
         """One update of D on fresh fakes, then one of G and E against the new D.
 
         Both updates see the same fakes, which depend on G and E alone, so one forward pass of the generator
@@ -162,9 +159,7 @@ class Seg2Eye:
         updates, optimiser = self.painter_optimiser.update(gradient, state.painter_optimiser, state.painter)
         painter = optax.apply_updates(state.painter, updates)
         advanced = {name: spectral.advance(painter[name], state.spectral[name]) for name in painter}
-        metrics |= mean_over_devices(
-            {f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value}
-        )
+        metrics |= mean_over_devices({f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value})
         metrics["gradient/painter"] = optax.tree.norm(gradient)
         state = state.replace(
             painter=painter,
@@ -304,9 +299,7 @@ class Seg2Eye:
 
         return jnp.moveaxis(jax.lax.map(paint, styles), 0, 1)
 
-    def interpolate(
-        self, variables: Variables, mask: jax.Array, first, second, weights: jax.Array
-    ) -> jax.Array:
+    def interpolate(self, variables: Variables, mask: jax.Array, first, second, weights: jax.Array) -> jax.Array:
         """``mask [M, H, W]`` on the way from one person to another: ``[M, len(weights), H, W, C]``.
 
         first, second: references ``[k, h, w, C]`` of either person (k may differ). weights: 0 = first, 1 =
@@ -332,8 +325,7 @@ def build(config: ml_collections.ConfigDict) -> Seg2Eye:
     dtype = jnp.dtype(config.dtype)
     if c.encoder.aggregate not in ("max", "mean", "attention"):
         raise UserError(
-            "config.seg2eye.encoder.aggregate: expected 'max', 'mean' or 'attention', "
-            f"found {c.encoder.aggregate!r}"
+            f"config.seg2eye.encoder.aggregate: expected 'max', 'mean' or 'attention', found {c.encoder.aggregate!r}"
         )
     if c.loss.gram_order not in (1, 2):
         raise UserError(f"config.seg2eye.loss.gram_order: expected 1 or 2, found {c.loss.gram_order}")

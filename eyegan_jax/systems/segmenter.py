@@ -41,8 +41,7 @@ DROPOUT = 2**31
 AUGMENTATIONS = {"none": None, "ritnet": Augmentation(), "wide": WIDE}
 
 
-@flax.struct.dataclass
-class SegmenterState:
+class SegmenterState(flax.struct.PyTreeNode):
     """Arrays only. ``average`` holds moving averages of params and batch_stats: the variables to use afterwards."""
 
     step: jax.Array

@@ -22,8 +22,7 @@ from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, mean_over_devic
 from eyegan_jax.systems.optimisers import build_optimiser
 
 
-@flax.struct.dataclass
-class SimGANState:
+class SimGANState(flax.struct.PyTreeNode):
     """Arrays only. ``refiner_average`` is the exponential moving average of the refiner, used after training."""
 
     step: jax.Array

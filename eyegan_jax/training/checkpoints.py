@@ -42,6 +42,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None and jax.process_count() > 1:
+            return  # Closing waits for all processes to finish a save, and one of them may be gone.
         try:
             self._manager.close()
         except Exception as error:
@@ -65,9 +67,7 @@ class Checkpoints:
                 return
             self._manager.save(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
                 metrics=None if monitor is None else {"monitor": float(monitor)},
             )
         except Exception as error:
@@ -91,9 +91,7 @@ class Checkpoints:
             warnings.simplefilter("ignore")
             got = self._manager.restore(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
             )
         return got["state"], got["position"]
 
@@ -113,16 +111,12 @@ class Checkpoints:
                 raise
             except Exception as error:  # Orbax raises many kinds for one cause: the files are not whole.
                 damaged.append(step)
-                warn(
-                    f"checkpoint {self.path / str(step)} cannot be read ({_reason(error)}); trying the one before it"
-                )
+                warn(f"checkpoint {self.path / str(step)} cannot be read ({_reason(error)}); trying the one before it")
                 continue
             self._set_aside(damaged)
             return step, state, position
         if damaged:
-            raise UserError(
-                f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})"
-            )
+            raise UserError(f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})")
         return None
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -160,9 +154,7 @@ class Checkpoints:
     def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Stored shape of every state leaf by its dotted path."""
         leaves = jax.tree_util.tree_flatten_with_path(self._metadata(step))[0]
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves
-        }
+        return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eyegan_jax import pictures, systems
-from eyegan_jax.data.sources import DeviceSource, Source, draw_batch
+from eyegan_jax.data.sources import DeviceSource, HostSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems.base import Phase, System
@@ -90,7 +90,7 @@ class _Trainer:
             dispatch = self._steps_per_dispatch()
             saved_at = time.monotonic()
             try:
-                while step < total and not interrupts.stop_at(step):
+                while step < total and not interrupts.stop():
                     phase, start, end = self._phase_at(step)
                     count = self._dispatch_size(step, end, dispatch)
                     batch = self._host_batch(phase, step, start)
@@ -159,8 +159,9 @@ class _Trainer:
         if getattr(self, "_iterators", (None,))[0] != phase.name:
             positions = self.parallel.local_positions(self.config.batch_size)
             iterators: dict[str, Iterator] = {
-                name: self.sources[name].batches(step - start, positions, self.config.batch_size, samples)
-                for name, samples in streamed.items()
+                name: source.batches(step - start, positions, self.config.batch_size, streamed[name])
+                for name, source in self.sources.items()
+                if name in streamed and isinstance(source, HostSource)
             }
             self._iterators = (phase.name, iterators)
         return self.parallel.shard_batch({name: next(it) for name, it in self._iterators[1].items()})
@@ -198,10 +199,7 @@ class _Trainer:
         """``most`` steps where no boundary lies between, else one: two programs per phase at most."""
         events = [
             end,
-            *(
-                _next(step, every)
-                for every in (self.config.run.samples_every, self.config.run.checkpoint_every)
-            ),
+            *(_next(step, every) for every in (self.config.run.samples_every, self.config.run.checkpoint_every)),
         ]
         return most if step + most <= min(events) else 1
 
@@ -223,9 +221,7 @@ class _Trainer:
             return
         state = self.state if jax.process_count() == 1 else self.parallel.to_host(self.state)
         grid = np.asarray(self.draw_pictures(state, self.preview))
-        pictures.grid_png(
-            grid, self.workdir / "samples" / f"{step:07d}.png", scale=max(1, 160 // grid.shape[2])
-        )
+        pictures.grid_png(grid, self.workdir / "samples" / f"{step:07d}.png", scale=max(1, 160 // grid.shape[2]))
 
 
 class _Log:
@@ -279,14 +275,8 @@ class _Log:
             figures = {name: float(value[i]) for name, value in values.items()}
             for name, value in figures.items():
                 if not np.isfinite(value):
-                    good = (
-                        f"the last good checkpoint is {self.last_good}"
-                        if self.last_good
-                        else "no checkpoint yet"
-                    )
-                    raise Diverged(
-                        f"step {step + i + 1} ({phase}): expected a finite {name}, found {value}; {good}"
-                    )
+                    good = f"the last good checkpoint is {self.last_good}" if self.last_good else "no checkpoint yet"
+                    raise Diverged(f"step {step + i + 1} ({phase}): expected a finite {name}, found {value}; {good}")
             if self.config.run.monitor in figures:
                 self.monitored_values.append(figures[self.config.run.monitor])
             done = step + i + 1
@@ -301,9 +291,7 @@ class _Log:
         if self.writer:
             timing = {"seconds": now - self.started, "images_per_second": rate}
             self.writer.write(step, phase, timing | figures)
-        shown = {
-            name.removeprefix("loss/"): f"{v:.4g}" for name, v in figures.items() if name.startswith("loss/")
-        }
+        shown = {name.removeprefix("loss/"): f"{v:.4g}" for name, v in figures.items() if name.startswith("loss/")}
         self.bar.set_description(phase, refresh=False)
         self.bar.set_postfix({"img/s": f"{rate:.0f}"} | shown, refresh=False)
 
@@ -343,9 +331,7 @@ def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
-    return {
-        name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()
-    }
+    return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}
 
 
 def _next(step: int, every: int) -> float:

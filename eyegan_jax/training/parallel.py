@@ -26,9 +26,7 @@ class Parallel:
             raise UserError(f"config.run.parallel: expected 'pmap' or 'shard_map', found {wrapper!r}")
         self.wrapper = wrapper
         self.devices = list(devices or jax.devices())
-        self.mesh = jax.make_mesh(
-            (len(self.devices),), (AXIS,), devices=self.devices, axis_types=(AxisType.Auto,)
-        )
+        self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), devices=self.devices, axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
         self._local = [d for d in self.devices if d.process_index == jax.process_index()]
@@ -139,9 +137,7 @@ class Parallel:
         def globalise(leaf, leaf_sharding):
             shards = [s.data for s in leaf.addressable_shards]
             if leaf_sharding == self.replicated:
-                return jax.make_array_from_process_local_data(
-                    leaf_sharding, np.asarray(shards[0]), leaf.shape
-                )
+                return jax.make_array_from_process_local_data(leaf_sharding, np.asarray(shards[0]), leaf.shape)
             local = np.concatenate([np.asarray(s) for s in shards])
             shape = (len(self.devices), *local.shape[1:])
             return jax.make_array_from_process_local_data(leaf_sharding, local, shape)

@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 import jax
+from jax.experimental import multihost_utils
+
+from eyegan_jax.errors import UserError
 
 
 def start(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Set JAX up for a long command; call once, before anything touches a device.
 
     Joins the other processes of a job: found by itself on SLURM, Cloud TPU pods and Kubernetes (whatever
-    ``jax.distributed`` recognises), or as told by all three arguments.
+    ``jax.distributed`` recognises), or as told by all three arguments. Raises UserError where one of them is missing.
     """
     if "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
         # Fewer worker threads than virtual devices deadlock in collectives on jaxlib 0.10.
@@ -22,10 +25,20 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if coordinator is not None:
-        jax.distributed.initialize(coordinator, processes, process)
-    elif _job_has_several_processes():
+    told = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [flag for flag, value in told.items() if value is None]
+    if len(missing) == 3:
+        if not _job_has_several_processes():
+            return
         jax.distributed.initialize()
+    elif missing:
+        raise UserError(f"expected all of {', '.join(told)} or none of them, found no {' and no '.join(missing)}")
+    elif not 0 <= process < processes:
+        raise UserError(f"--process: expected 0 to {processes - 1} (of --processes={processes}), found {process}")
+    else:
+        jax.distributed.initialize(coordinator, processes, process)
+    # All are here now. Connecting later, after each has compiled for itself, may wait longer than gloo does (30 s).
+    multihost_utils.sync_global_devices("started")
 
 
 def _job_has_several_processes() -> bool:

@@ -28,8 +28,7 @@ def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 4)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 
@@ -54,9 +53,7 @@ def test_sixteen_bits_are_divided_by_257():
     wide = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
     expected = [[0, 1, 255], [0, 1, 128]]
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(wide)))[..., 0], expected)
-    np.testing.assert_array_equal(
-        decode_image(encoded(Image.fromarray(wide), "TIFF"), channels=3)[..., 2], expected
-    )
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(wide), "TIFF"), channels=3)[..., 2], expected)
 
 
 @pytest.mark.parametrize("scale", [1.0, 255.0])
@@ -81,9 +78,7 @@ def test_palette_cmyk_bilevel_and_alpha():
     np.testing.assert_array_equal(decode_image(encoded(bilevel))[..., 0], np.where(RAMP > 100, 255, 0))
     seen_through = np.zeros((2, 2, 4), np.uint8)
     seen_through[..., :3], seen_through[0, :, 3] = 200, 255
-    np.testing.assert_array_equal(
-        decode_image(encoded(Image.fromarray(seen_through)))[..., 0], [[200, 200], [0, 0]]
-    )
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(seen_through)))[..., 0], [[200, 200], [0, 0]])
 
 
 def test_exif_orientation_is_applied():

@@ -59,9 +59,7 @@ def test_images_masks_and_table_side_by_side(tmp_path):
     write_image(tmp_path / "images" / "2.png")
     write_image(tmp_path / "masks" / "p" / "1.png", 2)
     write_image(tmp_path / "elsewhere.png")
-    write_table(
-        tmp_path / "index.csv", ["name", "subject", "head_pitch", "head_yaw"], ["1.jpg", "anna", 0, 90]
-    )
+    write_table(tmp_path / "index.csv", ["name", "subject", "head_pitch", "head_yaw"], ["1.jpg", "anna", 0, 90])
     eyes = FolderSet(tmp_path)
     assert list(eyes.names) == ["images/2.png", "images/p/1.jpg"]
     assert eyes.subjects == [None, "anna"]

@@ -78,9 +78,7 @@ def test_openeds_masks_that_do_not_fit(tmp_path):
     assert "3 of 3 examples are unusable" in report.summary()
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "3", '[{"images": []}]', '[{"id": "U1", "semantic_segmenation_images": "x"}]']
-)
+@pytest.mark.parametrize("text", ["{", "3", '[{"images": []}]', '[{"id": "U1", "semantic_segmenation_images": "x"}]'])
 def test_openeds_maps_that_cannot_be_read(tmp_path, text):
     write_openeds(tmp_path)
     (tmp_path / "OpenEDS_train_userID_mapping_to_images.json").write_text(text)

@@ -31,9 +31,7 @@ WORKED = [  # eye looks, UnityEyes look_vec, our vector, (pitch, yaw) in degrees
 
 @pytest.mark.parametrize(("looks", "look_vec", "vector", "degrees"), WORKED, ids=[case[0] for case in WORKED])
 def test_worked_sign_cases(looks, look_vec, vector, degrees):
-    np.testing.assert_allclose(
-        gaze_from_look_vec(np.array(look_vec, float), "look_vec", "x"), vector, atol=1e-6
-    )
+    np.testing.assert_allclose(gaze_from_look_vec(np.array(look_vec, float), "look_vec", "x"), vector, atol=1e-6)
     np.testing.assert_allclose(gaze_from_angles(*np.radians(degrees)), vector, atol=1e-6)
     np.testing.assert_allclose(np.degrees(angles_from_gaze(np.array(vector))), degrees, atol=1e-4)
 

@@ -40,11 +40,7 @@ class Labelled:
             "landmarks": np.array([[11, 7], [0, 0]], np.float32),
             "subject": f"p{index // self._group}",
         }
-        return (
-            example
-            if index in self._without
-            else {**example, "gaze": np.array([0, 0, -1], np.float32) * index}
-        )
+        return example if index in self._without else {**example, "gaze": np.array([0, 0, -1], np.float32) * index}
 
 
 def draw(source, count, samples=1, seed=0):
@@ -95,9 +91,7 @@ def test_unusable_examples_are_left_out_counted_and_named(caplog):
     assert source.size == 5
     assert sorted(source.resident["image"][:, 0, 0, 0]) == [0, 3, 4, 6, 7]
     (record,) = caplog.records
-    assert record.getMessage() == (
-        "3 of 8 examples are unusable: 001 (has no gaze), 002 (has no gaze), 005 (torn)"
-    )
+    assert record.getMessage() == ("3 of 8 examples are unusable: 001 (has no gaze), 002 (has no gaze), 005 (torn)")
 
 
 def test_nothing_usable_is_one_clear_line():
@@ -152,9 +146,7 @@ def test_every_kind_of_broken_file_in_one_folder(tmp_path, caplog):
     assert source.size == 43
     np.testing.assert_allclose(source.resident["image"].astype(int), 50, atol=3)
     (record,) = caplog.records
-    assert record.getMessage().startswith(
-        "4 of 47 examples are unusable: empty.png (the file is empty (0 bytes))"
-    )
+    assert record.getMessage().startswith("4 of 47 examples are unusable: empty.png (the file is empty (0 bytes))")
     assert record.getMessage().endswith("and 1 more")
 
 

@@ -85,9 +85,7 @@ def test_the_scan_counts_and_names_everything_broken():
     assert [bad.name for bad in report.bad] == ["2.png", "3.png", "5.png", "7.png"]
     assert report.found[0] == {"image": (1, 1, 1), "subject": ()}
     assert report.found[2] is None
-    assert report.summary() == (
-        "4 of 9 examples are unusable: 2.png (torn), 3.png (torn), 5.png (torn) and 1 more"
-    )
+    assert report.summary() == ("4 of 9 examples are unusable: 2.png (torn), 3.png (torn), 5.png (torn) and 1 more")
 
 
 @pytest.fixture
@@ -98,9 +96,7 @@ def folder(tmp_path):
 
 
 def test_open_set_from_a_locked_config(folder):
-    config = ml_collections.ConfigDict(
-        {"kind": "folder", "dir": str(folder), "subject": "prefix", "table": None}
-    )
+    config = ml_collections.ConfigDict({"kind": "folder", "dir": str(folder), "subject": "prefix", "table": None})
     eyes = open_set(config.lock())
     assert eyes.subjects == ["ann", "ann", "bob"]
     assert open_set({**config, "subjects": ["bob"]}).names == ["bob_1.png"]

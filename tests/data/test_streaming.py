@@ -124,9 +124,7 @@ def test_ten_thousand_files_small(tmp_path, caplog):
             path.write_bytes(path.read_bytes()[: 20 * (i // 100)])
     with caplog.at_level(logging.WARNING):
         source = to_source(open_set({"kind": "folder", "dir": tmp_path}), height=6, width=8, backend="stream")
-        seen = np.concatenate(
-            [batch["image"].reshape(-1, 6, 8) for batch in taken(source, 0, 30, range(5), 5)]
-        )
+        seen = np.concatenate([batch["image"].reshape(-1, 6, 8) for batch in taken(source, 0, 30, range(5), 5)])
     good = np.delete(pixels, [17, 117, 217], axis=0)
     assert {image.tobytes() for image in seen} == {image.tobytes() for image in good}
     assert "1 of 300 examples are unusable" in caplog.text

@@ -157,9 +157,7 @@ def test_every_lie_is_named(tmp_path):
 
 junk = st.recursive(
     st.none() | st.integers() | st.text(max_size=6) | st.floats(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["cam", "gaze_vec", "iris_2d"]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["cam", "gaze_vec", "iris_2d"]), inner),
     max_leaves=5,
 )
 keys = ["cameras", "ground_truth", "eye_details", "interior_margin_2d", "caruncle_2d", "iris_2d", "head_pose"]

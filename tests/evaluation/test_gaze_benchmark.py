@@ -93,9 +93,7 @@ def test_table_orders_the_arms_and_states_numbers():
     )
     rows = table["estimators"]["tiny"]
     assert rows["raw"]["error"]["mean"] > rows["refined"]["error"]["mean"] > rows["real"]["error"]["mean"]
-    assert (
-        rows["real"]["error"]["n"] == 2 and rows["real"]["n_test"] == 50 and rows["refined"]["n_train"] == 200
-    )
+    assert rows["real"]["error"]["n"] == 2 and rows["real"]["n_test"] == 50 and rows["refined"]["n_train"] == 200
     assert 0 < table["gap_closed"]["tiny"]["refined"]["mean"] < 1
     assert len(lines) == 3
     curve = rows["real"]["curve"]
@@ -113,7 +111,5 @@ def test_gap_closed_is_the_quotient_of_means_for_errors_and_for_dice():
 def test_small_resnet_shape_and_size():
     variables = jax.eval_shape(SmallResNet().init, jax.random.key(0), np.zeros((1, 35, 55, 1), np.float32))
     assert count_parameters(variables) == 224_227
-    output = jax.eval_shape(
-        SmallResNet(outputs=2).init_with_output, jax.random.key(0), np.zeros((4, 64, 64, 3))
-    )[0]
+    output = jax.eval_shape(SmallResNet(outputs=2).init_with_output, jax.random.key(0), np.zeros((4, 64, 64, 3)))[0]
     assert output.shape == (4, 2)

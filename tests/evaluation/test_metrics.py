@@ -69,9 +69,9 @@ def test_sharpness_of_a_ramp_and_of_blur():
     blurred = (noise[:, 1:] + noise[:, :-1]) / 2
     assert metrics.gradient_energy(blurred) < metrics.gradient_energy(noise)
     # White noise: var of the 5-point Laplacian is (4^2 + 4) sigma^2.
-    assert metrics.laplacian_variance(np.random.default_rng(1).normal(size=(1, 400, 400, 1)))[
-        0
-    ] == pytest.approx(20, rel=0.05)
+    assert metrics.laplacian_variance(np.random.default_rng(1).normal(size=(1, 400, 400, 1)))[0] == pytest.approx(
+        20, rel=0.05
+    )
 
 
 @settings(max_examples=30, deadline=None)

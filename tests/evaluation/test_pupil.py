@@ -69,9 +69,7 @@ def test_agrees_with_hand_made_masks_of_real_infrared_eyes():
     images = np.stack([np.asarray(Image.open(folder / "images" / r["filename"]).convert("L")) for r in rows])
     masks = np.stack(
         [
-            np.asarray(Image.open(folder / "pupil_masks" / f"{Path(r['filename']).stem}.png").convert("RGB"))[
-                ..., 0
-            ]
+            np.asarray(Image.open(folder / "pupil_masks" / f"{Path(r['filename']).stem}.png").convert("RGB"))[..., 0]
             > 127
             for r in rows
         ]

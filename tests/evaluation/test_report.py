@@ -69,9 +69,7 @@ def test_evaluating_a_perfect_refiner_writes_a_complete_offline_report(run, tmp_
     (tmp_path / "metrics.jsonl").write_text(text)
     config = ml_collections.ConfigDict({"seed": 3, "name": "<script>alert(1)</script>"})
     options = {"estimators": ["tiny"], "seeds": [0, 1], "training": gaze.Training(steps=40, batch=16)}
-    page = refinement.evaluate_refiner(
-        tmp_path, run, "SimGAN on drawn eyes", config, "python evaluate.py", **options
-    )
+    page = refinement.evaluate_refiner(tmp_path, run, "SimGAN on drawn eyes", config, "python evaluate.py", **options)
 
     html = page.read_text()
     links = Links()

@@ -49,11 +49,7 @@ def person_of(images):
     """Which of the four people a picture shows, by its skin."""
     known = np.stack([texture(person) for person in range(4)]) + LEVELS[0]
     corner = (slice(None), slice(0, 3))
-    return (
-        np.abs(images[:, None, :, :, 0][(slice(None), *corner)] - known[(None, *corner)])
-        .mean((2, 3))
-        .argmin(1)
-    )
+    return np.abs(images[:, None, :, :, 0][(slice(None), *corner)] - known[(None, *corner)]).mean((2, 3)).argmin(1)
 
 
 def segment(images):

@@ -176,9 +176,7 @@ def test_mistakes_of_a_client_are_refused(workdir):
 
 
 def test_missing_images_are_named_in_one_line(tmp_path):
-    with pytest.raises(
-        UserError, match=r"turing/real: expected at least 2 PNG images, found 0; run evaluate"
-    ):
+    with pytest.raises(UserError, match=r"turing/real: expected at least 2 PNG images, found 0; run evaluate"):
         turing.create_app(tmp_path)
 
 
@@ -217,9 +215,7 @@ def test_serving_answers_loopback_names_only_and_ends_on_ctrl_c(workdir):
 
 @functools.cache
 def chromium():
-    return next(
-        (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-    )
+    return next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")

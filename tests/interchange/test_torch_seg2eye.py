@@ -170,9 +170,7 @@ def test_imported_files_become_a_run_that_paints(reference, tmp_path):
         "E": reference.Encoder(width=2, size=16),
         "D": reference.Discriminator(width=2),
     }
-    states = {
-        letter: save(network, tmp_path / f"latest_net_{letter}.pth") for letter, network in networks.items()
-    }
+    states = {letter: save(network, tmp_path / f"latest_net_{letter}.pth") for letter, network in networks.items()}
     ignored = seg2eye.import_checkpoint(tmp_path / "latest_net_G.pth", tmp_path / "run")
     assert ignored == []
     model = load_model(tmp_path / "run", ("average", "discriminator"))

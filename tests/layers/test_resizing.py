@@ -23,9 +23,7 @@ def test_nearest_takes_index_floor_of_i_in_over_out(height, width, new_height, n
     result = np.asarray(resizing.nearest(x, (new_height, new_width)))
     for i in range(new_height):
         for j in range(new_width):
-            np.testing.assert_array_equal(
-                result[:, i, j], x[:, i * height // new_height, j * width // new_width]
-            )
+            np.testing.assert_array_equal(result[:, i, j], x[:, i * height // new_height, j * width // new_width])
 
 
 def test_double_repeats_every_pixel():

@@ -73,9 +73,7 @@ def changed_pixels(field, value, index=0, part="subject"):
 def grown(mask, steps=2):
     for _ in range(steps):
         padded = np.pad(mask, 1)
-        mask = (
-            padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-        )
+        mask = padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return mask
 
 

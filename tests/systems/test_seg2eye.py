@@ -94,9 +94,7 @@ def run(system, wrapper="pmap", devices=1, repeats=1, **batch):
 
     def step(state, resident, batch):
         del resident
-        state, metrics = system.adversarial_step(
-            state, batch, jax.random.fold_in(jax.random.key(1), state.step)
-        )
+        state, metrics = system.adversarial_step(state, batch, jax.random.fold_in(jax.random.key(1), state.step))
         return state.replace(step=state.step + 1), metrics
 
     compiled = parallel.compile(step, sharding)
@@ -105,9 +103,7 @@ def run(system, wrapper="pmap", devices=1, repeats=1, **batch):
     return jax.device_get(state), jax.device_get(metrics)
 
 
-@pytest.mark.parametrize(
-    ("statistics", "wrappers"), [("instance", ["pmap"]), ("batch", ["pmap", "shard_map"])]
-)
+@pytest.mark.parametrize(("statistics", "wrappers"), [("instance", ["pmap"]), ("batch", ["pmap", "shard_map"])])
 def test_eight_devices_equal_one(config_of, statistics, wrappers):
     # Every kind of layer once: more of the same would only take longer to compile.
     smallest = {"seg2eye.generator.scales": 1, "seg2eye.discriminator.scales": 1}
@@ -157,9 +153,7 @@ def test_step_is_discriminator_first_then_generator_with_a_fresh_forward_pass(co
     np.testing.assert_allclose(metrics["loss/discriminator"], value, rtol=1e-4)
     discriminator = jax.tree.map(lambda p, g: p - rate * g, state.discriminator, gradient)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.discriminator, discriminator)
-    vectors = state.spectral | {
-        "discriminator": spectral.advance(discriminator, state.spectral["discriminator"])
-    }
+    vectors = state.spectral | {"discriminator": spectral.advance(discriminator, state.spectral["discriminator"])}
 
     def painter_loss(painter):
         fake, style, features = paint(painter)
@@ -174,9 +168,7 @@ def test_step_is_discriminator_first_then_generator_with_a_fresh_forward_pass(co
             grams.append(jnp.abs(a - b).mean())
         return (
             sum(-f[-1].mean() for f in of_fake) / 2
-            + 10
-            / 2
-            * sum(jnp.abs(f - r).mean() for a, b in zip(of_fake, of_real) for f, r in zip(a[:-1], b[:-1]))  # noqa: B905
+            + 10 / 2 * sum(jnp.abs(f - r).mean() for a, b in zip(of_fake, of_real) for f, r in zip(a[:-1], b[:-1]))  # noqa: B905
             + 15 * ((fake - target) ** 2).mean()
             + 50 * sum(grams)
             + 0.5 * ((own - style) ** 2).mean()
@@ -190,9 +182,7 @@ def test_step_is_discriminator_first_then_generator_with_a_fresh_forward_pass(co
     decay = config.seg2eye.averaging
     average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.painter, painter)
     for name in painter:
-        jax.tree.map(
-            partial(np.testing.assert_allclose, atol=2e-5), after.average[name]["params"], average[name]
-        )
+        jax.tree.map(partial(np.testing.assert_allclose, atol=2e-5), after.average[name]["params"], average[name])
     # The singular vectors in the state are one iteration ahead of those that the step has used.
     for name in ("generator", "encoder"):
         expected = spectral.advance(painter[name], state.spectral[name])
@@ -202,9 +192,7 @@ def test_step_is_discriminator_first_then_generator_with_a_fresh_forward_pass(co
 def test_losses_of_weight_zero_are_not_computed(config_of):
     names = ("adversarial", "feature_matching", "gram", "style_code", "style_features")
     system = seg2eye.build(config_of(**{f"seg2eye.loss.{name}": 0.0 for name in names}))
-    step = jax.pmap(
-        system.adversarial_step, "data", in_axes=(None, 0, None), out_axes=None, devices=jax.devices()[:1]
-    )
+    step = jax.pmap(system.adversarial_step, "data", in_axes=(None, 0, None), out_axes=None, devices=jax.devices()[:1])
     batch = jax.tree.map(lambda x: x[None], batch_of())
     _, metrics = jax.eval_shape(step, started(system), batch, jax.random.key(0))
     assert set(metrics) == {"loss/l2", "loss/painter", "gradient/painter"}
@@ -256,13 +244,9 @@ def test_every_mask_in_every_style(painted):
 
 def test_interpolation_starts_and_ends_at_the_two_people(painted):
     system, variables, mask, references, _ = painted
-    way = jax.jit(system.interpolate)(
-        variables, mask[:1], references[0], references[1, :2], jnp.array([0.0, 0.5, 1.0])
-    )
+    way = jax.jit(system.interpolate)(variables, mask[:1], references[0], references[1, :2], jnp.array([0.0, 0.5, 1.0]))
     assert way.shape == (1, 3, *SIZE, 1)
-    ends = [
-        jax.jit(system.synthesize)(variables, mask[:1], r[None]) for r in (references[0], references[1, :2])
-    ]
+    ends = [jax.jit(system.synthesize)(variables, mask[:1], r[None]) for r in (references[0], references[1, :2])]
     np.testing.assert_allclose(way[0, 0], ends[0][0], atol=1e-4)
     np.testing.assert_allclose(way[0, 2], ends[1][0], atol=1e-4)
     assert min(np.abs(way[0, 1] - way[0, i]).max() for i in (0, 2)) > 1e-4
@@ -296,9 +280,7 @@ def test_every_variant_builds(root, variant):
             )
         }
         state = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), {"eyes": batch})
-        sizes = {
-            name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in state.painter.items()
-        }
+        sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in state.painter.items()}
         assert sizes["generator"] == 92_460_481
         assert variant == "paper" or sizes["encoder"] == 6_529_632
 

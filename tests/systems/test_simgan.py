@@ -16,9 +16,9 @@ from eyegan_jax.training.parallel import Parallel
 
 def config_of(root, **changes) -> ml_collections.ConfigDict:
     """The smoke config with plain SGD, whose parameters show the size of a gradient (Adam would hide it)."""
-    from ml_collections import config_flags  # noqa: F401  (the loader below is what the flag uses)
-
     import runpy
+
+    from ml_collections import config_flags  # noqa: F401  (the loader below is what the flag uses)
 
     config = runpy.run_path(str(root / "configs" / "simgan.py"))["get_config"]("smoke").unlock()
     config.image_shape = (12, 16, 1)

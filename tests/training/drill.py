@@ -12,20 +12,27 @@ import threading
 import time
 
 from eyegan_jax.cli import train_main
-from eyegan_jax.training import checkpoints, interrupts
+from eyegan_jax.training import checkpoints, interrupts, loop
 
 
 def send_at_step(number: int, step: int) -> None:
-    """The signal arrives just before the loop asks whether to stop before ``step``."""
-    ask = interrupts.Interrupts.stop_at
+    """The signal arrives just before the loop asks whether to stop before ``step``, one step per dispatch."""
+    ask, resume = interrupts.Interrupts.stop, loop._Trainer._resume
+    at = []
 
-    def stop_at(self, current):
-        if current == step:
+    def resume_and_note(self, checkpoints):
+        at.append(resume(self, checkpoints))
+        return at[0]
+
+    def stop(self):
+        if at[0] == step:
             os.kill(os.getpid(), number)
             time.sleep(0.05)
-        return ask(self, current)
+        at[0] += 1
+        return ask(self)
 
-    interrupts.Interrupts.stop_at = stop_at
+    loop._Trainer._resume = resume_and_note
+    interrupts.Interrupts.stop = stop
 
 
 def kill_in_save(which: int) -> None:

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tinyrun import assert_same_bits, assert_same_runs, flags, losses_of, run, steps_of
+
 from eyegan_jax.errors import UserError
 from eyegan_jax.training.checkpoints import Checkpoints, load_config, relayout
-from tinyrun import assert_same_bits, assert_same_runs, flags, losses_of, run, steps_of
 
 
 def state_at(step):

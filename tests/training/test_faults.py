@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 import tinyrun
+from tinyrun import TOTAL, assert_same_runs, finish, flags, losses_of, run, start, state_of, steps_of
+
 from eyegan_jax.systems import simgan
 from eyegan_jax.training import loop
-from tinyrun import TOTAL, assert_same_runs, finish, flags, losses_of, run, start, state_of, steps_of
 
 KILLED = -9
 

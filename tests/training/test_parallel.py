@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 import tinyrun
+from tinyrun import TOTAL, assert_same_bits, flags, losses_of, run, state_of
+
 from eyegan_jax.errors import UserError
 from eyegan_jax.training.loop import train
 from eyegan_jax.training.parallel import Parallel
-from tinyrun import TOTAL, assert_same_bits, flags, losses_of, run, state_of
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,9 @@ def test_shard_map_and_dispatches_of_several_steps_equal_pmap_step_by_step(image
     for other_step, other in others:
         assert other_step == step
         close(other, reference)
-    names = [[(line["step"], sorted(line)) for line in losses_of(tmp_path / n)] for n in ("pmap", "shard_map", "dispatch")]
+    names = [
+        [(line["step"], sorted(line)) for line in losses_of(tmp_path / n)] for n in ("pmap", "shard_map", "dispatch")
+    ]
     assert names[0] == names[1] == names[2]
 
 
@@ -89,7 +92,9 @@ def test_two_runs_of_one_seed_are_the_same_bits(images, straight, tmp_path):
 
 
 def test_batch_sizes_are_named_where_they_do_not_divide():
-    with pytest.raises(UserError, match=r"multiple of 8 devices, found a global batch of 12 \(12 per process.*1\.5 per"):
+    with pytest.raises(
+        UserError, match=r"multiple of 8 devices, found a global batch of 12 \(12 per process.*1\.5 per"
+    ):
         Parallel("pmap").per_device(12)
     with pytest.raises(UserError, match="'pmap' or 'shard_map'"):
         Parallel("pjit")

@@ -5,9 +5,8 @@ import socket
 import time
 
 import pytest
-import tinyrun
-from tinyrun import TOTAL, assert_same_bits, finish, flags, losses_of, start, state_of, steps_of
 from test_parallel import close
+from tinyrun import TOTAL, assert_same_bits, finish, flags, losses_of, start, state_of, steps_of
 
 BOUND = 60
 """Seconds within which the rest of a job must notice that a process is gone."""
@@ -20,9 +19,7 @@ def job(workdir, arguments, processes, *, devices=1, events=None):
         port = free.getsockname()[1]
     places = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}"]
     return [
-        start(
-            workdir, [*arguments, *places, f"--process={i}"], devices=devices, event=(events or {}).get(i, "")
-        )
+        start(workdir, [*arguments, *places, f"--process={i}"], devices=devices, event=(events or {}).get(i, ""))
         for i in range(processes)
     ]
 

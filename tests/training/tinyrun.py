@@ -63,7 +63,9 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
     return env | extra
 
 
-def start(workdir: Path, arguments: list[str], *, event: str = "", devices: int = 1, **options: Any) -> subprocess.Popen:
+def start(
+    workdir: Path, arguments: list[str], *, event: str = "", devices: int = 1, **options: Any
+) -> subprocess.Popen:
     """``python train.py`` in the background, or under drill.py with an ``event`` such as "sigterm@20"."""
     script = [str(DRILL), event] if event else [str(ROOT / "train.py")]
     return subprocess.Popen(
