@@ -142,7 +142,10 @@ def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
     """Write the manifest, or make sure that the one there says the same."""
     manifest = dest / MANIFEST
     if manifest.exists() and not overwrite:
-        found = json.loads(manifest.read_text())
+        try:
+            found = json.loads(manifest.read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{manifest}: expected JSON, found {error}; --overwrite starts anew") from None
         if found != stamp:
             changed = next(key for key in {*found, *stamp} if found.get(key) != stamp.get(key))
             raise UserError(

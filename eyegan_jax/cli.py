@@ -155,15 +155,6 @@ def _name_of(argv: Sequence[str]) -> str:
     return "-".join(filter(None, [Path(path).stem, variant]))
 
 
-def load_run(workdir: Path) -> Any:
-    """The locked config that a run was trained with."""
-    import ml_collections
-
-    from eyegan_jax.training.checkpoints import load_config
-
-    return ml_collections.ConfigDict(load_config(workdir))
-
-
 def evaluate_main(argv: Sequence[str]) -> int:
     """``evaluate.py``: judge a run and write its report."""
     parser = argparse.ArgumentParser(prog="evaluate.py", allow_abbrev=False)
@@ -171,7 +162,9 @@ def evaluate_main(argv: Sequence[str]) -> int:
     parser.epilog = "--config.a.b=value changes a setting of the run's own config.json for the evaluation."
     with reporting_user_errors():
         arguments, rest = parser.parse_known_args(argv[1:])
-        config = override(load_run(arguments.workdir), rest)
+        from eyegan_jax.models import run_config
+
+        config = override(run_config(arguments.workdir), rest)
         from eyegan_jax.training import startup
 
         startup.start()

@@ -26,6 +26,17 @@ class Model:
     step: int
 
 
+def run_config(path: Path) -> ml_collections.ConfigDict:
+    """The config that a run was trained with; sequences are tuples again, as config files write them."""
+
+    def restore(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: restore(child) for key, child in value.items()}
+        return tuple(restore(child) for child in value) if isinstance(value, list) else value
+
+    return ml_collections.ConfigDict(restore(load_config(path)))
+
+
 def released(name: str) -> Path:
     """The folder of a model that comes with the package; raises UserError where this build has none."""
     path = RELEASED / name
@@ -41,7 +52,7 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
     Raises UserError where there is no model or it lacks a name.
     """
     path = Path(path)
-    config = ml_collections.ConfigDict(load_config(path))
+    config = run_config(path)
     if (path / "params.npz").exists():
         with np.load(path / "params.npz") as arrays:
             step = int(arrays["step"])

@@ -123,6 +123,7 @@ class Ball(struct.PyTreeNode):
     cornea: Vec  # point on the cornea's sphere
     normal: Vec  # the cornea's outward normal
     in_cornea: jax.Array  # bool
+    rim: jax.Array  # mm along the axis, above the limbus's plane
     outward: jax.Array  # mm, where the refracted ray meets the iris plane
     down: jax.Array
 
@@ -134,13 +135,14 @@ def trace(subject: Subject, pose: Pose, origin: Vec, direction: Vec) -> Ball:
     cornea, cornea_chord = hit_sphere(origin, direction, center, subject.cornea_radius)
     normal = (cornea - center) * (1.0 / subject.cornea_radius)
     height = cornea.dot(pose.axis)
-    in_cornea = (cornea_chord > 0.0) & (height > limbus_axial(subject))
+    rim = height - limbus_axial(subject)
+    in_cornea = (cornea_chord > 0.0) & (rim > 0.0)
     cos_in = jnp.maximum(-direction.dot(normal), 0.0)
     eta = 1.0 / REFRACTIVE_INDEX
     cos_out = safe_sqrt(1.0 - eta * eta * (1.0 - cos_in * cos_in))
     inside = eta * direction + normal * (eta * cos_in - cos_out)
     point = cornea + inside * ((iris_axial(subject) - height) / jnp.minimum(inside.dot(pose.axis), -0.05))
-    return Ball(sclera, cornea, normal, in_cornea, point.dot(pose.right), point.dot(pose.down))
+    return Ball(sclera, cornea, normal, in_cornea, rim, point.dot(pose.right), point.dot(pose.down))
 
 
 def iris_pixels(subject: Subject, camera: Camera, pose: Pose, points):

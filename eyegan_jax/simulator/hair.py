@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from eyegan_jax.simulator.lids import Lids, Margins
-from eyegan_jax.simulator.noise import bell, hash_uniform, noise_layers, smoothstep, stage
+from eyegan_jax.simulator.noise import bell, edge, hash_uniform, noise_layers, smoothstep, stage
 from eyegan_jax.simulator.parameters import Subject
 from eyegan_jax.simulator.skin import brow_arc
 from eyegan_jax.simulator.views import View
@@ -46,7 +46,9 @@ def lash_coverage(subject: Subject, lids: Lids, edges: Margins, lift, x, y, view
     # Coarse pixels hold several lashes in one stroke.
     width = LASH_WIDTH * jnp.clip(spacing * subject.lash_density / LASH_SPACING, 1.0, 4.0) ** 0.8
     reach = jnp.sin(subject.lash_curl + lift)
-    upper_length = subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
+    upper_length = (
+        subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
+    )
     upper_height = (edges.upper - y) * jnp.where(reach > 0.0, 1.0, -1.0) + 0.15
     # Lower lashes: fewer, shorter, hanging from the outer edge of the lid's border.
     lower_height = y - edges.lower - subject.margin_thickness * 0.9
@@ -72,7 +74,7 @@ def lash_coverage(subject: Subject, lids: Lids, edges: Margins, lift, x, y, view
         (subject.skin_seed + jnp.array([77, 78, 79], jnp.uint32)).reshape(3, 1, 1),
         pixel,
     )
-    strokes = stage(strokes) * (height > 0.0)
+    strokes = stage(strokes) * edge(height, pixel)
     rooted = smoothstep(0.12, 0.25, along) * (1.0 - smoothstep(1.0, 1.12, along))
     upper = jnp.minimum(strokes[0] + strokes[1], 1.0) * rooted
     line = bell(edges.upper - y - 0.1, 0.32) * (0.55 + 0.25 * subject.lash_density)

@@ -37,7 +37,9 @@ def noise_layers(seed, *layers):
     x = jnp.stack([layer[0] for layer in layers])
     y = jnp.stack([layer[1] for layer in layers])
     ones = (1,) * (x.ndim - 1)
-    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(-1, *ones)
+    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(
+        -1, *ones
+    )
     seeds = (seed + jnp.arange(len(layers), dtype=jnp.uint32)).reshape(-1, *ones)
     floor_x, floor_y = jnp.floor(x), jnp.floor(y)
     fx, fy = x - floor_x, y - floor_y
@@ -75,3 +77,8 @@ def edge(distance, pixel):
     """
     t = jnp.clip(0.5 + distance / (1.5 * pixel), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
+
+
+def mix(first, second, share):
+    """``first`` where ``share`` is 0, ``second`` where it is 1, exactly, whatever the other one is."""
+    return first * (1.0 - share) + second * share

@@ -31,7 +31,7 @@ from eyegan_jax.simulator.lights import (
     to_bands,
     typical_irradiance,
 )
-from eyegan_jax.simulator.noise import bell, edge, smoothstep, stage
+from eyegan_jax.simulator.noise import bell, edge, mix, smoothstep, stage
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import capture_table
 from eyegan_jax.simulator.sclera import caruncle_color, shade_sclera
@@ -94,22 +94,24 @@ def shade_eyeball(subject, capture, pose, light, ball, iris, direction, view: Vi
         side = ball.outward * lamp.dot(pose.right) + ball.down * lamp.dot(pose.down)
         caustic = -0.35 * jnp.clip(side / subject.iris_radius, -1.0, 1.0)
         lit_iris = iris.color * flat * (1.0 + caustic)[..., None]
-    return lit_white + iris.iris[..., None] * (lit_iris - lit_white)
+    return mix(lit_white, lit_iris, iris.iris[..., None])
 
 
 def reflections(subject, capture, pose, light, ball, direction, view: View, pixel):
     """What the wet eye mirrors: radiance ``[H, W, bands]``, and the lamps' share of it ``[H, W]``."""
-    normal = jax.tree.map(lambda a, b: jnp.where(ball.in_cornea, a, b), ball.normal, ball.sclera.unit())
+    # Soft at the limbus, so that moving the eye changes the reflections smoothly.
+    cornea = smoothstep(0.0, 0.3, ball.rim) * ball.in_cornea
+    normal = (ball.normal * cornea + ball.sclera.unit() * (1.0 - cornea)).unit()
     mirror = mirrored(direction, normal)
     strength = fresnel(direction, normal)
     # The sclera is wet too, but rough: it mirrors little of the room.
-    sharp = jnp.where(ball.in_cornea, 1.0, 0.2)
+    sharp = 0.2 + 0.8 * cornea
     room = surroundings(capture, pose, light, mirror) * (capture.reflection * strength * sharp)[..., None]
     # A pixel sees a range of mirror angles: twice its own angle on the cornea.
     spread = pixel / subject.cornea_radius
     size = jnp.sqrt(jnp.square(capture.light_size) + jnp.square(spread))
     dim = jnp.square(capture.light_size / size)
-    wet = jnp.where(ball.in_cornea, 1.0, 0.35)
+    wet = 0.35 + 0.65 * cornea
     lamps, strengths = 0.0, 0.0
     toward, intensity = (
         (directions(capture.led_angles, pose), capture.led_intensity)
@@ -144,7 +146,7 @@ def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Re
     iris = stage(shade_iris(subject, capture, ball, view, pixel))
     eye = stage(shade_eyeball(subject, capture, pose, light, ball, iris, direction, view))
     flesh = caruncle_color(subject, view) * irradiance(light, Vec(*jnp.array([0.3, 0.0, -1.0])), 0.5)
-    eye = flesh + edge(on_ball, jnp.maximum(pixel, 0.6))[..., None] * (eye - flesh)
+    eye = mix(flesh, eye, edge(on_ball, jnp.maximum(pixel, 0.6))[..., None])
     # The upper lid and its lashes shade the ball below them; the corners lie deep.
     depth = jnp.maximum(from_upper, 0.0)
     shadow = 1.0 - capture.lid_shadow * (0.75 * jnp.exp(-depth / 1.5) + 0.25 * jnp.exp(-depth / 4.0))
@@ -160,7 +162,7 @@ def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Re
 
     opening = jnp.clip(edge(from_upper, pixel) + edge(from_lower, pixel) - 1.0, 0.0, 1.0)
     skin_radiance = stage(skin.shade_skin(subject, lid, edges, light, x, y, direction, view, pixel))
-    radiance = stage(skin_radiance + opening[..., None] * (eye - skin_radiance))
+    radiance = stage(mix(skin_radiance, eye, opening[..., None]))
     radiance = _add_hair(subject, capture, pose, lid, edges, light, radiance, x, y, view, pixel)
     frame = stage(glasses.frame_coverage(capture, x, y, pixel))
     radiance = _add_glasses(capture, light, radiance, frame, x, y, view, pixel)
@@ -218,7 +220,7 @@ def _add_hair(subject, capture, pose, lid, edges, light, radiance, x, y, view: V
     color = jnp.full((1,), 0.05) if view.look == "infrared" else to_bands(subject.hair_color, view.bands)
     lit = color * typical_irradiance(light)
     coverage = 1.0 - (1.0 - coverage) * (1.0 - brow)
-    return radiance + coverage[..., None] * (lit - radiance)
+    return mix(radiance, lit, coverage[..., None])
 
 
 def _add_glasses(capture, light, radiance, frame, x, y, view: View, pixel):
@@ -227,7 +229,7 @@ def _add_glasses(capture, light, radiance, frame, x, y, view: View, pixel):
     bright = light.ambient + light.color[0]
     glare = lens * glasses.glare_brightness(capture, x, y)
     radiance = radiance + glare[..., None] * bright
-    return radiance + frame[..., None] * (capture.glasses_albedo * bright - radiance)
+    return mix(radiance, capture.glasses_albedo * bright, frame[..., None])
 
 
 def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
@@ -239,6 +241,10 @@ def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
     return jnp.broadcast_to(2.0 * picture - 1.0, (view.height, view.width, view.channels))
 
 
-def render_batch(subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256) -> Rendering:
+def render_batch(
+    subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256
+) -> Rendering:
     """Renders many eyes (leading axis), ``chunk`` at a time so that memory stays bounded."""
-    return jax.lax.map(lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk)
+    return jax.lax.map(
+        lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk
+    )

@@ -201,10 +201,14 @@ def labelled_rows(rows: dict[str, np.ndarray], columns: int = 3) -> Image.Image:
     return sheet
 
 
-def contact_sheet(domain: str, view: View, rows: int, columns: int, seed: int = 0, per_person: int = 1) -> Image.Image:
+def contact_sheet(
+    domain: str, view: View, rows: int, columns: int, seed: int = 0, per_person: int = 1
+) -> Image.Image:
     """Random eyes; ``per_person`` > 1 keeps a person along each row."""
     count, world = rows * columns, DOMAINS[domain]
-    people = sample_subjects(jax.random.fold_in(jax.random.key(seed), 0), count // per_person, world, view.look)
+    people = sample_subjects(
+        jax.random.fold_in(jax.random.key(seed), 0), count // per_person, world, view.look
+    )
     people = jax.tree.map(lambda leaf: jnp.repeat(leaf, per_person, axis=0), people)
     captures = sample_captures(jax.random.fold_in(jax.random.key(seed), 1), people, world, view)
     images = []
@@ -230,7 +234,9 @@ def _range(entry) -> str:
 def range_table() -> str:
     """Markdown: every parameter's distribution in the two domains (crop framing, visible light)."""
     lines = ["| parameter | simulated | captured |", "|---|---|---|"]
-    tables = [SUBJECT_TABLES[name] | capture_table(name, "visible", "crop") for name in ("simulated", "captured")]
+    tables = [
+        SUBJECT_TABLES[name] | capture_table(name, "visible", "crop") for name in ("simulated", "captured")
+    ]
     for name in tables[0]:
         simulated, captured = (_range(table[name]) for table in tables)
         lines.append(f"| `{name}` | {simulated} | {'same' if simulated == captured else captured} |")

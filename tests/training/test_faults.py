@@ -23,7 +23,9 @@ def test_kill_9_at_a_known_moment(images, straight, tmp_path, event):
     workdir = tmp_path / "run"
     run(workdir, flags(images), event=event, status=KILLED)
     # At step 35 the background write of checkpoint 30 may or may not have ended.
-    assert (steps_of(workdir) or [0])[-1] in {"killsave@1": [0], "killsave@2": [4], "sigkill@35": [20, 30]}[event]
+    assert (steps_of(workdir) or [0])[-1] in {"killsave@1": [0], "killsave@2": [4], "sigkill@35": [20, 30]}[
+        event
+    ]
     if event != "killsave@1":
         state_of(workdir)  # readable
     run(workdir, flags(images))
@@ -52,10 +54,10 @@ def kill_until_done(images, straight, workdir, kills, seed):
     for _ in range(kills):
         process = start(workdir, often)
         try:
-            out, err = process.communicate(timeout=moment.uniform(0.3, 1.0) * whole)
+            _, err = process.communicate(timeout=moment.uniform(0.3, 1.0) * whole)
         except subprocess.TimeoutExpired:
             process.kill()
-            out, err = process.communicate()
+            _, err = process.communicate()
             assert process.returncode == KILLED
         assert "Traceback" not in err
         steps = steps_of(workdir) if (workdir / "checkpoints").exists() else []
@@ -81,7 +83,9 @@ def test_small_file_system(images, straight, tmp_path):
     """The same on a file system that really is full."""
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)], capture_output=True
+    ).returncode:
         pytest.skip("this machine allows no mounts")
     try:
         workdir = mount / "run"

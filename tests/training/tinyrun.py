@@ -43,7 +43,10 @@ def settings(images: Path, **changes: Any) -> dict[str, Any]:
 def flags(images: Path, **changes: Any) -> list[str]:
     """The same as command-line flags."""
     found = settings(images, **changes)
-    return ["--config=configs/simgan.py:smoke", *(f"--config.{name}={value}" for name, value in found.items())]
+    return [
+        "--config=configs/simgan.py:smoke",
+        *(f"--config.{name}={value}" for name, value in found.items()),
+    ]
 
 
 def config(images: Path, **changes: Any) -> Any:
@@ -56,7 +59,9 @@ def config(images: Path, **changes: Any) -> Any:
 
 def environment(devices: int = 1, **extra: str) -> dict[str, str]:
     """Of a child process with so many virtual devices."""
-    env = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
+    }
     env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     if devices > 1:
         env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"

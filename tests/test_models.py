@@ -1,0 +1,65 @@
+"""Trained models: released, loaded, exported; and what comes with the package."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.images import to_float, to_uint8
+from eyegan_jax.interchange.export import export_refiner
+from eyegan_jax.models import RELEASED, load_model, release, released
+from eyegan_jax.networks.refiner import Refiner
+from eyegan_jax.refining import refine_images
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (3, 35, 55, 1), dtype=np.uint8)
+
+
+def test_released_refiner_is_the_papers_network(images):
+    model = load_model(released("refiner"), ("refiner_average",))
+    sizes = [leaf.size for leaf in jax.tree.leaves(model.params["refiner_average"])]
+    assert sum(sizes) == 296_129
+    network = Refiner(output="residual", dtype=jnp.bfloat16)
+    wanted = to_uint8(network.apply({"params": model.params["refiner_average"]}, to_float(images)))
+    difference = np.abs(np.asarray(refine_images(model, images)).astype(int) - np.asarray(wanted))
+    assert difference.max() <= 2  # bfloat16, compiled differently
+
+
+def test_colour_images_keep_their_colour_differences(images):
+    model = load_model(released("refiner"), ("refiner_average",))
+    gray = np.clip(images, 60, 190)
+    colour = np.concatenate([gray, gray - 20, gray + 20], axis=-1).astype(np.uint8)
+    refined = np.asarray(refine_images(model, colour)).astype(int)
+    inside = (refined > 0).all(-1) & (refined < 255).all(-1)
+    np.testing.assert_allclose((refined[..., 2] - refined[..., 1])[inside], 40, atol=1)
+
+
+def test_release_and_load_round_trip(tmp_path):
+    names = ("refiner_average", "discriminator")
+    before = load_model(RELEASED / "refiner", names)
+    release(RELEASED / "refiner", tmp_path / "copy", names)
+    after = load_model(tmp_path / "copy", names)
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+    assert after.step == before.step and after.config.to_dict() == before.config.to_dict()
+
+
+def test_exported_refiner_runs_alone(tmp_path, images):
+    export_refiner(RELEASED / "refiner", tmp_path / "refiner.bin")
+    exported = jax.export.deserialize((tmp_path / "refiner.bin").read_bytes())
+    model = load_model(RELEASED / "refiner", ("refiner_average",))
+    for count in (1, 3):
+        difference = np.asarray(exported.call(images[:count])).astype(int) - refine_images(model, images[:count])
+        assert np.abs(difference).max() <= 2
+
+
+def test_missing_models_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json"):
+        load_model(tmp_path, ("refiner_average",))
+    with pytest.raises(UserError, match="no telescope"):
+        released("telescope")
+    with pytest.raises(UserError, match="average"):
+        load_model(RELEASED / "refiner", ("average",))
