@@ -51,9 +51,7 @@ def spread(values) -> dict[str, float | int]:
     }
 
 
-def pool(
-    domain, view, count: int, seed: int, fields=("image", "gaze"), batch: int = 500
-) -> dict[str, np.ndarray]:
+def pool(domain, view, count: int, seed: int, fields=("image", "gaze"), batch: int = 500) -> dict[str, np.ndarray]:
     """``count`` samples of the simulator, each of another person."""
     source = simulator_source(domain, view, seed=seed)
 
@@ -70,9 +68,7 @@ def pool(
 # Speed
 
 
-def measure_speed(
-    view: View, domain: str, batch: int, chunk: int, repeats: int
-) -> dict[str, float | str | int]:
+def measure_speed(view: View, domain: str, batch: int, chunk: int, repeats: int) -> dict[str, float | str | int]:
     """Images/s of drawing people and captures and rendering image and mask."""
     domain = find_domain(domain)
 
@@ -133,9 +129,7 @@ def _standardise(images):
     """Every image to the same mean and contrast: the best that a brightness correction can do."""
     values = images.astype(np.float32)
     mean, deviation = (f(values, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    return (
-        np.clip((values - mean) / np.maximum(deviation, 1e-3) * 60 + 127.5, 0, 255).round().astype(np.uint8)
-    )
+    return np.clip((values - mean) / np.maximum(deviation, 1e-3) * 60 + 127.5, 0, 255).round().astype(np.uint8)
 
 
 def _equalise(images):
@@ -169,9 +163,7 @@ def gap(arguments) -> dict:
             for seed in range(arguments.seeds):
                 params = train(network, eyes, seed, how)
                 for other in domains:
-                    found = angular_errors(
-                        predict(network, params, tests[other]), data[other, "test"]["gaze"]
-                    )
+                    found = angular_errors(predict(network, params, tests[other]), data[other, "test"]["gaze"])
                     errors[other].append(float(np.mean(found)))
             table.setdefault(label, {})[name] = {other: spread(values) for other, values in errors.items()}
             print(
@@ -322,9 +314,7 @@ def record(name: str, result, path: Path, arguments) -> None:
     runs = found.get("config", {})
     runs[key] = {
         "options": {k: v for k, v in vars(arguments).items() if k not in ("out", "run")},
-        "hardware": device.device_kind
-        if device.platform != "cpu"
-        else f"{platform.machine()}, {_cores()} cores",
+        "hardware": device.device_kind if device.platform != "cpu" else f"{platform.machine()}, {_cores()} cores",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

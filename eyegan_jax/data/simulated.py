@@ -74,17 +74,13 @@ def write_simulated(
     _claim(dest, _options(view, domain, subjects, seed))
     missing = [n for n in range(count) if not (dest / "labels" / f"{n}.json").is_file()]
     make = jax.jit(_make, static_argnames=("view", "domain", "seed"))
-    with tqdm(
-        total=count, initial=count - len(missing), unit="image", disable=not progress, desc=str(dest)
-    ) as bar:
+    with tqdm(total=count, initial=count - len(missing), unit="image", disable=not progress, desc=str(dest)) as bar:
         for start in range(0, len(missing), batch):
             numbers = np.array(missing[start : start + batch])
             # The last batch is filled up, so that one compiled program serves all.
             filled = np.concatenate([numbers, np.full(batch - len(numbers), numbers[-1])])
             people = filled if subjects is None else filled % subjects
-            made = jax.device_get(
-                make(jnp.asarray(filled), jnp.asarray(people), view=view, domain=domain, seed=seed)
-            )
+            made = jax.device_get(make(jnp.asarray(filled), jnp.asarray(people), view=view, domain=domain, seed=seed))
             for k, number in enumerate(numbers):
                 _write(dest, int(number), int(people[k]), jax.tree.map(lambda a, k=k: a[k], made), view, seed)
                 bar.update()
@@ -148,9 +144,7 @@ def _write(dest: Path, number: int, person: int, made, view: View, seed: int) ->
     image = rendering.image
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(dest / "images" / f"{number}.png")
     Image.fromarray(rendering.mask).save(dest / "masks" / f"{number}.png")
-    labels = unityeyes_labels(
-        subject, capture, rendering, view, person, caption_seed=seed * 1_000_003 + number
-    )
+    labels = unityeyes_labels(subject, capture, rendering, view, person, caption_seed=seed * 1_000_003 + number)
     # The label comes last and whole: its presence says that the picture is complete.
     temporary = dest / "labels" / f".{number}.json.part"
     temporary.write_text(json.dumps(labels) + "\n")

@@ -1,11 +1,13 @@
 """2-D convolution, NHWC, in one place: padding conventions and the derivative that suits the device."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 Padding = Literal["explicit", "SAME", "VALID"]
 
@@ -40,8 +42,84 @@ def Conv(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,
+        conv_general_dilated=convolve,
         name=name,
     )
+
+
+def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any) -> jax.Array:
+    """``lax.conv_general_dilated`` of NHWC images and an HWIO kernel, with derivatives that suit the device.
+
+    XLA's CPU compiler has a fast path for convolutions in canonical dimension order only, and its own weight gradient
+    takes the whole batch for one patch, which falls out of the cache: written image by image it is several times
+    faster (docs/performance.md). Accelerators keep the derivatives of lax.
+    """
+    plain = (
+        x.ndim == 4
+        and options.get("feature_group_count", 1) == 1
+        and all(d == 1 for d in (*(options.get("lhs_dilation") or ()), *(options.get("rhs_dilation") or ())))
+    )
+    if not plain or jax.default_backend() != "cpu":
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    strides = tuple(strides or (1, 1))
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    return _cpu_convolution(x, kernel, strides, tuple(tuple(pair) for pair in padding))
+
+
+def _canonical(x: jax.Array, kernel: jax.Array, padding: Any, **options: Any) -> jax.Array:
+    strides = options.pop("strides", (1, 1))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **options)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _cpu_convolution(x: jax.Array, kernel: jax.Array, strides: tuple, padding: tuple) -> jax.Array:
+    return _canonical(x, kernel, padding, strides=strides)
+
+
+def _forward(x: Any, kernel: Any, strides: tuple, padding: tuple) -> tuple[jax.Array, Any]:
+    # What nobody differentiates needs no gradient: the images of a first layer, a frozen network.
+    residuals = (x.value, kernel.value, x.perturbed, kernel.perturbed)
+    return _canonical(x.value, kernel.value, padding, strides=strides), residuals
+
+
+def _backward(strides: tuple, padding: tuple, residuals: Any, gradient: Any) -> tuple[Any, Any]:
+    x, kernel, x_wanted, kernel_wanted = residuals
+    if isinstance(gradient, SymbolicZero):
+        return None, None
+    # Sizes of the gradient as it lies on the grid of x, with zeros where a stride skipped a position.
+    spread = [(size - 1) * stride + 1 for size, stride in zip(gradient.shape[1:3], strides, strict=True)]
+    before = [low for low, _ in padding]
+    by_x = by_kernel = None
+    if x_wanted:
+        around = [
+            (k - 1 - low, size - wide + low)
+            for k, low, size, wide in zip(kernel.shape[:2], before, x.shape[1:3], spread, strict=True)
+        ]
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        by_x = _canonical(gradient, turned, around, lhs_dilation=strides)
+    if kernel_wanted:
+        around = [
+            (low, wide + k - 1 - size - low)
+            for k, low, size, wide in zip(kernel.shape[:2], before, x.shape[1:3], spread, strict=True)
+        ]
+
+        def of_image(image, gradient):
+            # Every input channel is an image of one channel, convolved with the gradient's channels as kernels.
+            channels, kernels = image.transpose(2, 0, 1)[..., None], gradient[:, :, None]
+            found = _canonical(channels, kernels, around, rhs_dilation=strides)
+            return found.transpose(1, 2, 0, 3).astype(jnp.float32)
+
+        def add(total, one):
+            return total + of_image(*one), None
+
+        first = of_image(x[0], gradient[0])
+        by_kernel = jax.lax.scan(add, first, (x[1:], gradient[1:]))[0].astype(kernel.dtype)
+    return by_x, by_kernel
+
+
+_cpu_convolution.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def count_parameters(variables: Any) -> int:

@@ -83,9 +83,7 @@ ATTRIBUTES = ("gaze yaw", "gaze pitch", *PHRASES)
 
 
 def _gaze_phrases(directions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    phrases: dict[str, tuple[str, ...]] = {
-        directions[0]: (f"looking {directions[0]}", f"gazing {directions[0]}")
-    }
+    phrases: dict[str, tuple[str, ...]] = {directions[0]: (f"looking {directions[0]}", f"gazing {directions[0]}")}
     for direction in directions[1:]:
         for extent in EXTENTS:
             name = f"{extent} {direction}".strip()
@@ -105,10 +103,7 @@ _MEANING = {
     for phrase in phrases
 }
 VOCABULARY = tuple(
-    sorted(
-        {word for phrase in _MEANING for word in phrase.split()}
-        | {"a", "same", "eye", "now", "the", "with", "is"}
-    )
+    sorted({word for phrase in _MEANING for word in phrase.split()} | {"a", "same", "eye", "now", "the", "with", "is"})
 )
 
 
@@ -214,9 +209,7 @@ def parse(text: str) -> dict[str, str]:
         if phrase in ("", "same eye"):
             continue
         if phrase not in _MEANING:
-            raise UserError(
-                f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}"
-            )
+            raise UserError(f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}")
         attribute, name = _MEANING[phrase]
         found[attribute] = name
     return found

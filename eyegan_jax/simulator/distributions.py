@@ -85,9 +85,7 @@ def draw(key, table: dict[str, Any]) -> dict[str, jax.Array]:
         np.array([s.high for s in scalars], np.float32),
     )
     chance = np.array([getattr(s, "chance", 1.0) for s in scalars], np.float32)
-    mean, deviation = (
-        np.array([getattr(s, n, 0.0) for s in scalars], np.float32) for n in ("mean", "deviation")
-    )
+    mean, deviation = (np.array([getattr(s, n, 0.0) for s in scalars], np.float32) for n in ("mean", "deviation"))
     ends = np.array(
         [
             [_cumulative(s, s.low), _cumulative(s, s.high)] if n else [0.25, 0.75]

@@ -77,9 +77,7 @@ def sample_subject(key, domain: Domain, look: str = "visible") -> Subject:
     # Brown irises seldom have a central ring of another colour; hair darkens with skin.
     values["heterochromia"] = jnp.where(kind < 2, 0.3, 1.0) * values["heterochromia"]
     hair = jnp.array([0.060, 0.038, 0.025]) * (1.2 - mix) * (0.4 + 1.2 * extra[2]) + 0.006
-    return Subject(
-        **values, iris_kind=kind, iris_color=color, iris_seed=seeds[0], skin_seed=seeds[1], hair_color=hair
-    )
+    return Subject(**values, iris_kind=kind, iris_color=color, iris_seed=seeds[0], skin_seed=seeds[1], hair_color=hair)
 
 
 def sample_capture(key, subject: Subject, domain: Domain, view: View) -> Capture:

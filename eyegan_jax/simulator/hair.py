@@ -46,9 +46,7 @@ def lash_coverage(subject: Subject, lids: Lids, edges: Margins, lift, x, y, view
     # Coarse pixels hold several lashes in one stroke.
     width = LASH_WIDTH * jnp.clip(spacing * subject.lash_density / LASH_SPACING, 1.0, 4.0) ** 0.8
     reach = jnp.sin(subject.lash_curl + lift)
-    upper_length = (
-        subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
-    )
+    upper_length = subject.lash_length * jnp.maximum(jnp.abs(reach), 0.22) * (0.7 + 0.5 * smoothstep(0.3, 0.9, along))
     upper_height = (edges.upper - y) * jnp.where(reach > 0.0, 1.0, -1.0) + 0.15
     # Lower lashes: fewer, shorter, hanging from the outer edge of the lid's border.
     lower_height = y - edges.lower - subject.margin_thickness * 0.9

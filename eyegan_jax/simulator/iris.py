@@ -31,9 +31,7 @@ class Iris(struct.PyTreeNode):
 def pupil_ellipse(subject: Subject, capture: Capture):
     """Centre ``[2]`` and semi-axes ``[2]`` (outward, down) of the true pupil in the iris plane (mm)."""
     center = subject.pupil_offset * jnp.array([-1.0, -1.0])
-    axes = capture.pupil_radius * jnp.stack(
-        [1.0 - subject.pupil_ellipticity, 1.0 + subject.pupil_ellipticity]
-    )
+    axes = capture.pupil_radius * jnp.stack([1.0 - subject.pupil_ellipticity, 1.0 + subject.pupil_ellipticity])
     return center, axes
 
 
@@ -70,14 +68,10 @@ def shade_iris(subject: Subject, capture: Capture, ball: Ball, view: View, pixel
     radius = safe_sqrt(ball.outward**2 + ball.down**2)
     radius = jnp.where(ball.in_cornea, radius, OUTSIDE)
     center, axes = pupil_ellipse(subject, capture)
-    from_pupil = safe_sqrt(
-        ((ball.outward - center[0]) / axes[0]) ** 2 + ((ball.down - center[1]) / axes[1]) ** 2
-    )
+    from_pupil = safe_sqrt(((ball.outward - center[0]) / axes[0]) ** 2 + ((ball.down - center[1]) / axes[1]) ** 2)
     pupil_distance = jnp.where(ball.in_cornea, (1.0 - from_pupil) * capture.pupil_radius, -OUTSIDE)
     iris_distance = subject.iris_radius - radius
-    way = jnp.clip(
-        (from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2
-    )
+    way = jnp.clip((from_pupil - 1.0) * capture.pupil_radius / (subject.iris_radius - capture.pupil_radius), 0.0, 1.2)
     # A point off the centre keeps arctan2 differentiable at the exact middle, which lies in the pupil.
     angle = jnp.arctan2(ball.down + 1e-4, ball.outward + 1e-4)
     share = radius / subject.iris_radius
@@ -97,7 +91,6 @@ def shade_iris(subject: Subject, capture: Capture, ball: Ball, view: View, pixel
     pupil = edge(pupil_distance, jnp.maximum(pixel, 0.12))
     color = jnp.maximum(color, 0.002)
     color = mix(color, pupil_color, pupil[..., None])
-    # The limbus is a zone, not a line: iris and sclera mix over about half a millimetre.
-    return Iris(
-        color, edge(iris_distance, jnp.maximum(pixel, 0.45)), pupil, iris_distance, pupil_distance, share
-    )
+    # The limbus is a zone, not a line: iris and sclera mix over about half a millimetre, within the cornea.
+    cover = edge(iris_distance, jnp.maximum(pixel, 0.45)) * smoothstep(0.0, 0.3, ball.rim)
+    return Iris(color, cover, pupil, iris_distance, pupil_distance, share)

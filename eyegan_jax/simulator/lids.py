@@ -153,9 +153,7 @@ def landmark_points(lids: Lids) -> Vec:
     top_x = start + (outer - start) * share
     bottom_x = top_x[::-1]
     nose_x = start + (lids.inner - start) * jnp.array([0.0, 0.4, 0.8])
-    x = jnp.concatenate(
-        [start[None] + 0.7, top_x, outer[None], bottom_x, nose_x, lids.inner[None], nose_x[::-1]]
-    )
+    x = jnp.concatenate([start[None] + 0.7, top_x, outer[None], bottom_x, nose_x, lids.inner[None], nose_x[::-1]])
     edges = margins(lids, x)
     middle, line = 0.5 * (edges.upper + edges.lower), CORNER_DROP + lids.tilt * x
     index = jnp.arange(23)

@@ -28,9 +28,7 @@ def directions(angles, pose: Pose) -> list[Vec]:
     """N unit vectors of the anatomical frame for (elevation, azimuth) ``[N, 2]`` of the camera frame."""
     elevation, azimuth = angles[..., 0], angles[..., 1]
     cos = jnp.cos(elevation)
-    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(
-        pose.to_camera.T
-    )
+    toward = Vec(cos * jnp.sin(azimuth), -jnp.sin(elevation), -cos * jnp.cos(azimuth)).turned(pose.to_camera.T)
     return [Vec(toward.x[k], toward.y[k], toward.z[k]) for k in range(angles.shape[0])]
 
 

@@ -37,9 +37,7 @@ def noise_layers(seed, *layers):
     x = jnp.stack([layer[0] for layer in layers])
     y = jnp.stack([layer[1] for layer in layers])
     ones = (1,) * (x.ndim - 1)
-    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(
-        -1, *ones
-    )
+    period = jnp.array([layer[2] if len(layer) == 3 else ENDLESS for layer in layers], jnp.int32).reshape(-1, *ones)
     seeds = (seed + jnp.arange(len(layers), dtype=jnp.uint32)).reshape(-1, *ones)
     floor_x, floor_y = jnp.floor(x), jnp.floor(y)
     fx, fy = x - floor_x, y - floor_y

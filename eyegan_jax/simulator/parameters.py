@@ -101,9 +101,7 @@ class Capture(struct.PyTreeNode):
     light_angles: jax.Array  # [NUM_LIGHTS, 2] rad: elevation above, azimuth right of the camera
     light_intensity: jax.Array  # [NUM_LIGHTS]
     light_warmth: jax.Array  # [NUM_LIGHTS] -1 blue to +1 orange
-    glint_angles: (
-        jax.Array
-    )  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
+    glint_angles: jax.Array  # [NUM_LIGHTS, 2] rad: where the lamps' reflections come from; equals light_angles
     #   unless the domain breaks that correlation
     light_size: jax.Array  # rad, radius of the lamp in the corneal reflection
     ambient: jax.Array

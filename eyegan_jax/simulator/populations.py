@@ -16,9 +16,7 @@ ANATOMY = {
     "limbus_margin": Normal(0.73, 0.06, 0.58, 0.88),
     "iris_radius": Normal(5.55, 0.20, 5.05, 6.0),
     "iris_depth": Normal(3.8, 0.15, 3.4, 4.1),
-    "kappa": Each(
-        (Normal(5.0 * RAD, 1.5 * RAD, 0.0, 9.0 * RAD), Normal(1.8 * RAD, 1.2 * RAD, -1.5 * RAD, 5.0 * RAD))
-    ),
+    "kappa": Each((Normal(5.0 * RAD, 1.5 * RAD, 0.0, 9.0 * RAD), Normal(1.8 * RAD, 1.2 * RAD, -1.5 * RAD, 5.0 * RAD))),
     "pupil_offset": Each((Normal(0.20, 0.1, -0.1, 0.5), Normal(0.05, 0.06, -0.1, 0.2))),
     "pupil_ellipticity": Normal(0.0, 0.012, -0.03, 0.03),
     "iris_infrared": Normal(0.24, 0.06, 0.12, 0.42),

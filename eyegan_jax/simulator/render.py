@@ -241,10 +241,6 @@ def _picture(capture, radiance, albedo, typical, view: View, domain: Domain):
     return jnp.broadcast_to(2.0 * picture - 1.0, (view.height, view.width, view.channels))
 
 
-def render_batch(
-    subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256
-) -> Rendering:
+def render_batch(subjects: Subject, captures: Capture, view: View, domain: Domain, chunk: int = 256) -> Rendering:
     """Renders many eyes (leading axis), ``chunk`` at a time so that memory stays bounded."""
-    return jax.lax.map(
-        lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk
-    )
+    return jax.lax.map(lambda pair: render(pair[0], pair[1], view, domain), (subjects, captures), batch_size=chunk)

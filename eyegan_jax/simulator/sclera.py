@@ -21,9 +21,7 @@ def shade_sclera(subject: Subject, pose: Pose, points: Vec, view: View):
     away = smoothstep(0.5, 1.0, radius)
     vessel = _vessels(subject, angle, radius, view) * away
     if view.look == "infrared":
-        return (0.72 * subject.sclera_albedo * (1.0 - 0.1 * away) * (1.0 - 0.3 * subject.veins * vessel))[
-            ..., None
-        ]
+        return (0.72 * subject.sclera_albedo * (1.0 - 0.1 * away) * (1.0 - 0.3 * subject.veins * vessel))[..., None]
     white = jnp.stack(
         [
             jnp.ones_like(away),

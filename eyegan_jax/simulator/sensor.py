@@ -58,9 +58,7 @@ def blur(image, sigma, radius: int):
         pad = [(radius, radius) if a == axis else (0, 0) for a in range(3)]
         padded = jnp.pad(image, pad, mode="edge")
         size = image.shape[axis]
-        image = sum(
-            weights[k] * jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(2 * radius + 1)
-        )
+        image = sum(weights[k] * jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(2 * radius + 1))
     return image
 
 

@@ -24,8 +24,8 @@ from eyegan_jax.simulator.populations import capture_table
 from eyegan_jax.simulator.render import render
 from eyegan_jax.simulator.views import VIEWS, View
 
-WIDE = View(150, 210, channels=3, framing="ball")
-INFRARED = View(150, 210, look="infrared", channels=3, framing="ball")
+WIDE = View(100, 140, channels=3, framing="ball")
+INFRARED = View(100, 140, look="infrared", channels=3, framing="ball")
 RAD = math.pi / 180.0
 
 # Parameter -> (index into a vector or None, low, high, view); the middle is half way.
@@ -145,7 +145,7 @@ def _plain_eye(view: View):
         scale=zero + 0.9,
         aperture=zero + 1.0,
         exposure=zero,
-        adaptation=zero + 1.0,
+        adaptation=zero + 0.5,
         light_warmth=jnp.zeros((1, 2)),
         white_balance=zero,
         pupil_radius=zero + 1.8,
@@ -201,14 +201,10 @@ def labelled_rows(rows: dict[str, np.ndarray], columns: int = 3) -> Image.Image:
     return sheet
 
 
-def contact_sheet(
-    domain: str, view: View, rows: int, columns: int, seed: int = 0, per_person: int = 1
-) -> Image.Image:
+def contact_sheet(domain: str, view: View, rows: int, columns: int, seed: int = 0, per_person: int = 1) -> Image.Image:
     """Random eyes; ``per_person`` > 1 keeps a person along each row."""
     count, world = rows * columns, DOMAINS[domain]
-    people = sample_subjects(
-        jax.random.fold_in(jax.random.key(seed), 0), count // per_person, world, view.look
-    )
+    people = sample_subjects(jax.random.fold_in(jax.random.key(seed), 0), count // per_person, world, view.look)
     people = jax.tree.map(lambda leaf: jnp.repeat(leaf, per_person, axis=0), people)
     captures = sample_captures(jax.random.fold_in(jax.random.key(seed), 1), people, world, view)
     images = []
@@ -234,9 +230,7 @@ def _range(entry) -> str:
 def range_table() -> str:
     """Markdown: every parameter's distribution in the two domains (crop framing, visible light)."""
     lines = ["| parameter | simulated | captured |", "|---|---|---|"]
-    tables = [
-        SUBJECT_TABLES[name] | capture_table(name, "visible", "crop") for name in ("simulated", "captured")
-    ]
+    tables = [SUBJECT_TABLES[name] | capture_table(name, "visible", "crop") for name in ("simulated", "captured")]
     for name in tables[0]:
         simulated, captured = (_range(table[name]) for table in tables)
         lines.append(f"| `{name}` | {simulated} | {'same' if simulated == captured else captured} |")

@@ -68,9 +68,7 @@ def _relief(subject: Subject, lids: Lids, edges: Margins, above, below, gap, x, 
     from_brow = y + subject.brow_height - brow_arc(x)
     reach = 0.35 + 0.65 * bell(x + 2.0, 13.0)
     hollow = (from_brow - 0.38 * subject.brow_height) / 3.8
-    slope_y = slope_y + 1.4 * subject.socket * (1.25 - 0.6 * along) * reach * hollow * jnp.exp(
-        -0.5 * hollow * hollow
-    )
+    slope_y = slope_y + 1.4 * subject.socket * (1.25 - 0.6 * along) * reach * hollow * jnp.exp(-0.5 * hollow * hollow)
     ridge = from_brow / 6.5
     slope_y = slope_y - 0.7 * reach * ridge * jnp.exp(-0.5 * ridge * ridge) - 0.25 * smoothstep(9.0, 22.0, y)
     slope_x = slope_x - 0.9 * (1.0 - smoothstep(-30.0, -9.0, x + 0.35 * y)) + 0.5 * smoothstep(12.0, 30.0, x)
@@ -102,9 +100,7 @@ def _lines(subject: Subject, lids: Lids, above, below, x, y, view: View):
     return 0.05 * blotches + 0.06 * subject.pores * pores - subject.wrinkles * (0.16 * lines + 0.2 * feet)
 
 
-def shade_skin(
-    subject: Subject, lids: Lids, edges: Margins, light: Lighting, x, y, direction, view: View, pixel
-):
+def shade_skin(subject: Subject, lids: Lids, edges: Margins, light: Lighting, x, y, direction, view: View, pixel):
     """Radiance ``[H, W, bands]`` of the skin at (x, y) mm on the lids' surface."""
     above, below = edges.upper - y, y - edges.lower
     gap = stage(crease_gap(subject, lids, edges))

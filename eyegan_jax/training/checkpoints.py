@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ class Checkpoints:
         policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(keep), best])
         self._manager = ocp.CheckpointManager(
             self.path,
+            # Without them a manager that has saved nothing cannot tell the shapes of what others saved.
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "position": ocp.JsonCheckpointHandler()},
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=lambda metrics: metrics["monitor"],
@@ -67,7 +70,9 @@ class Checkpoints:
                 return
             self._manager.save(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
+                ),
                 metrics=None if monitor is None else {"monitor": float(monitor)},
             )
         except Exception as error:
@@ -82,7 +87,11 @@ class Checkpoints:
 
     def _unwritable(self, error: BaseException) -> UserError:
         finished = [int(path.name) for path in self.path.glob("*") if path.name.isdigit()]
-        good = f"the last good checkpoint is {self.path / str(max(finished))}" if finished else "there is none yet"
+        good = (
+            f"the last good checkpoint is {self.path / str(max(finished))}"
+            if finished
+            else "there is none yet"
+        )
         return UserError(f"{self.path}: expected to write a checkpoint, found {_reason(error)}; {good}")
 
     def restore(self, step: int, abstract: Any) -> tuple[Any, dict]:
@@ -91,7 +100,9 @@ class Checkpoints:
             warnings.simplefilter("ignore")
             got = self._manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()
+                ),
             )
         return got["state"], got["position"]
 
@@ -103,21 +114,31 @@ class Checkpoints:
         A damaged one is named through ``warn`` and the one before it is tried. ``abstract_of(shapes)`` gets the
         stored shapes by path, so that the caller can adapt a device axis.
         """
+        found, damaged = self._first_readable(lambda step: abstract_of(self._shapes(step)), warn)
+        if found:
+            self._set_aside(damaged)
+        return found
+
+    def _first_readable(
+        self, abstract_of: Callable[[int], Any], warn: Callable[[str], None]
+    ) -> tuple[tuple[int, Any, dict] | None, list[int]]:
+        """``(step, state, position)`` of the newest readable step, and the damaged steps that are newer."""
         damaged: list[int] = []
         for step in reversed(self.steps):
             try:
-                state, position = self.restore(step, abstract_of(self._shapes(step)))
+                state, position = self.restore(step, abstract_of(step))
+                return (step, state, position), damaged
             except UserError:
                 raise
             except Exception as error:  # Orbax raises many kinds for one cause: the files are not whole.
                 damaged.append(step)
-                warn(f"checkpoint {self.path / str(step)} cannot be read ({_reason(error)}); trying the one before it")
-                continue
-            self._set_aside(damaged)
-            return step, state, position
+                where = self.path / str(step)
+                warn(f"checkpoint {where} cannot be read ({_reason(error)}); trying the one before it")
         if damaged:
-            raise UserError(f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})")
-        return None
+            raise UserError(
+                f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})"
+            )
+        return None, damaged
 
     def _set_aside(self, steps: list[int]) -> None:
         """Move damaged checkpoints to ``WORKDIR/damaged``: out of the way of new ones of the same steps, not lost."""
@@ -134,16 +155,19 @@ class Checkpoints:
         self._manager.reload()
 
     def load_newest(self) -> tuple[int, dict]:
-        """``(step, state)`` of the newest checkpoint as nested dicts of NumPy arrays, whatever devices wrote it."""
+        """``(step, state)`` of the newest readable checkpoint as nested dicts of NumPy arrays, whatever devices wrote it."""
         if not self.steps:
             raise UserError(f"{self.path}: expected a checkpoint, found none; train first")
-        step = self.steps[-1]
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), self._metadata(step)
-        )
-        state, _ = self.restore(step, abstract)
-        return step, jax.tree.map(np.asarray, state)
+
+        def abstract(step: int) -> Any:
+            return jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), self._metadata(step)
+            )
+
+        found, _ = self._first_readable(abstract, lambda line: print(line, file=sys.stderr))
+        assert found is not None
+        return found[0], jax.tree.map(np.asarray, found[1])
 
     def _metadata(self, step: int) -> Any:
         with warnings.catch_warnings():
@@ -154,7 +178,9 @@ class Checkpoints:
     def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Stored shape of every state leaf by its dotted path."""
         leaves = jax.tree_util.tree_flatten_with_path(self._metadata(step))[0]
-        return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+        return {
+            jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves
+        }
 
 
 def _reason(error: BaseException) -> str:

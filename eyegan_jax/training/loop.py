@@ -136,12 +136,13 @@ class _Trainer:
             return 0
         step, state, _ = found
 
-        def fit(stored, fresh):
+        def fit(stored, fresh, sharded):
             """Another number of devices: the same strata in another grouping."""
-            return stored if stored.shape == fresh.shape else relayout(np.asarray(stored), fresh.shape[0])
+            if stored.shape == fresh.shape:
+                return stored
+            return self.parallel.place(relayout(np.asarray(stored), fresh.shape[0]), sharded)
 
-        moved = jax.tree.map(fit, state, self.state)
-        self.state = self.parallel.place(moved, self.sharding) if moved is not state else state
+        self.state = jax.tree.map(fit, state, self.state, self.sharding)
         return step
 
     def _compiled(self, phase: Phase, count: int) -> Any:

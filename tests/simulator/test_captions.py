@@ -87,12 +87,8 @@ def test_infrared_says_nothing_of_colour():
     subjects, captures, pictures = eyes()
     view = View(48, 72, look="infrared")
     found = [picture_bins(one(subjects, k), one(captures, k), one(pictures, k), view) for k in range(16)]
-    assert all(
-        not {"iris", "skin", "tint", "light"} & set(f) and f["camera"] == "near infrared" for f in found
-    )
-    seen = [
-        picture_bins(one(subjects, k), one(captures, k), one(pictures, k), View(48, 72)) for k in range(16)
-    ]
+    assert all(not {"iris", "skin", "tint", "light"} & set(f) and f["camera"] == "near infrared" for f in found)
+    seen = [picture_bins(one(subjects, k), one(captures, k), one(pictures, k), View(48, 72)) for k in range(16)]
     assert len({f["iris"] for f in seen}) > 1
     assert {"pupil", "lid", "skin"} <= set(seen[0])
     assert bins.__doc__

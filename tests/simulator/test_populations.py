@@ -78,7 +78,7 @@ def test_correlations_hold_and_can_be_broken(crowd, switch, first, second):
         return np.corrcoef(first(subjects, captures), second(subjects, captures))[0, 1]
 
     domain = dataclasses.replace(DOMAINS["randomized"], **{switch: True})
-    assert correlation(domain) < -0.25
+    assert correlation(domain) < -0.2
     assert abs(correlation(dataclasses.replace(domain, **{switch: False}))) < 0.08
 
 
@@ -92,9 +92,7 @@ def test_glints_follow_the_lamps_unless_broken(crowd):
 def test_source_gives_fixed_people_and_their_references():
     view = VIEWS["unityeyes_35x55"].resized(16, 24)
     source = simulator_source("simulated", view, seed=4, subjects=3, first_subject=10, references=2)
-    sample = jax.jit(jax.vmap(lambda key: source.draw(source.resident, key)))(
-        jax.random.split(jax.random.key(0), 12)
-    )
+    sample = jax.jit(jax.vmap(lambda key: source.draw(source.resident, key)))(jax.random.split(jax.random.key(0), 12))
     assert sample["image"].shape == (12, 16, 24, 1) and sample["image"].dtype == jnp.uint8
     assert sample["mask"].dtype == jnp.uint8 and sample["subject"].dtype == jnp.int32
     assert sample["references"].shape == (12, 2, 16, 24, 1) and sample["reference_masks"].shape == (

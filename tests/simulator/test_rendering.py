@@ -24,6 +24,8 @@ from eyegan_jax.simulator import (
     sample_captures,
     sample_subjects,
 )
+from eyegan_jax.simulator.populations import capture_table
+from eyegan_jax.simulator.sensor import sense
 
 
 def test_same_key_same_bits_and_other_key_other_picture():
@@ -73,9 +75,7 @@ def changed_pixels(field, value, index=0, part="subject"):
 def grown(mask, steps=2):
     for _ in range(steps):
         padded = np.pad(mask, 1)
-        mask = (
-            padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-        )
+        mask = padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return mask
 
 
@@ -148,7 +148,7 @@ def test_gradient_with_respect_to_gaze_agrees_with_finite_differences(picture_gr
     for index in (0, 6):
         subject, capture = one(subjects, index), one(captures, index)
         gradient = np.asarray(picture_gradients(subject, capture)[1][1].gaze)
-        step = 4e-3
+        step = 1e-3  # rad, 0.02 pixels: edges bend over half a pixel
         for k in range(2):
             move = np.zeros(2, np.float32)
             move[k] = step
@@ -156,7 +156,7 @@ def test_gradient_with_respect_to_gaze_agrees_with_finite_differences(picture_gr
                 float(picture_gradients(subject, capture.replace(gaze=capture.gaze + sign * move))[0])
                 for sign in (1, -1)
             )
-            assert gradient[k] == pytest.approx((after - before) / (2 * step), rel=0.1, abs=2.0)
+            assert gradient[k] == pytest.approx((after - before) / (2 * step), rel=0.05, abs=1.0)
         assert np.linalg.norm(gradient) > 5.0
 
 
@@ -167,9 +167,7 @@ def test_every_gradient_is_finite_and_the_parts_of_the_eye_are_felt(picture_grad
     assert np.mean([np.abs(leaf).max() > 0 for leaf in found]) > 0.6
     # Looking exactly at the camera is no singular point.
     frontal = one(captures, 1).replace(gaze=jnp.zeros(2), head=jnp.zeros(3), torsion=jnp.zeros(()))
-    assert all(
-        np.isfinite(leaf).all() for leaf in jax.tree.leaves(picture_gradients(one(subjects, 1), frontal)[1])
-    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(picture_gradients(one(subjects, 1), frontal)[1]))
 
 
 def test_the_sensor_passes_gradients_and_equalises():
@@ -181,9 +179,7 @@ def test_the_sensor_passes_gradients_and_equalises():
     def picture(radiance, capture):
         return sense(capture, radiance, jnp.ones(1), jnp.ones(1), view, table)
 
-    capture = one(captures, 0).replace(
-        equalization=jnp.float32(1.0), noise=jnp.float32(0.0), grain=jnp.float32(0.0)
-    )
+    capture = one(captures, 0).replace(equalization=jnp.float32(1.0), noise=jnp.float32(0.0), grain=jnp.float32(0.0))
     image = jax.jit(picture)(radiance, capture)
     # A flat histogram: every tenth of the range holds about a tenth of the pixels.
     share = np.histogram(image, bins=10, range=(0, 1))[0] / image.size
@@ -214,13 +210,17 @@ def test_infrared_pupil_is_darkest_and_glints_brightest():
     )
     assert len(means) > 6
     assert (means[:, 3] < means[:, [0, 1, 2]].min(axis=1)).mean() > 0.8
-    assert (means[:, 1] > means[:, 2]).mean() > 0.7
-    bright = np.where(pictures.glints > 0.8, pictures.image[..., 0], -1.0).max(axis=(1, 2))
-    assert np.median(bright) > 0.5
+    assert (means[:, 1] > means[:, 2]).mean() > 0.5
+    shining = [k for k in range(12) if pictures.glints[k].max() > 0.4]
+    assert len(shining) > 4
+    for k in shining:
+        image, spot = pictures.image[k, ..., 0], np.unravel_index(pictures.glints[k].argmax(), (160, 100))
+        assert image[spot] > np.quantile(image[pictures.mask[k] > 0], 0.9)
 
 
 def test_views_of_any_size_and_wrong_ones_are_refused():
-    assert render(*(one(t, 0) for t in drawn(1, View(7, 11))), View(7, 11), CLEAN).image.shape == (7, 11, 1)
+    shape = jax.eval_shape(lambda s, c: render(s, c, View(7, 11), CLEAN).image, *(one(t, 0) for t in drawn())).shape
+    assert shape == (7, 11, 1)
     for bad in ({"height": 0}, {"look": "thermal"}, {"channels": 2}, {"framing": "moon"}):
         with pytest.raises(UserError, match="expected"):
             View(**({"height": 4, "width": 4} | bad))

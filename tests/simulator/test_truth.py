@@ -128,9 +128,7 @@ def test_refraction_obeys_snell():
             origin, direction = rays(camera, pose, *(jnp.asarray(middle + move, jnp.float32)))
             found = trace(subject, pose, origin, direction)
             right, down = (np.array([v.x, v.y, v.z]) for v in (pose.right, pose.down))
-            point = snell_by_hand(
-                subject, pose, *(np.array([v.x, v.y, v.z], np.float64) for v in (origin, direction))
-            )
+            point = snell_by_hand(subject, pose, *(np.array([v.x, v.y, v.z], np.float64) for v in (origin, direction)))
             np.testing.assert_allclose([found.outward, found.down], [point @ right, point @ down], atol=2e-3)
 
 
@@ -142,12 +140,8 @@ def test_cornea_magnifies_the_iris_by_7_to_18_percent_and_newton_inverts_the_ref
     pixels = iris_pixels(subject, camera, pose, points)
     seen = trace(subject, pose, *rays(camera, pose, pixels[:, 0], pixels[:, 1]))
     np.testing.assert_allclose(np.stack([seen.outward, seen.down], axis=-1), points, atol=1e-3)
-    bare = project(
-        camera, pose, pose.axis * iris_axial(subject) + pose.right * points[:, 0] + pose.down * points[:, 1]
-    )
-    magnification = np.linalg.norm(pixels - pixels.mean(0), axis=-1) / np.linalg.norm(
-        bare - bare.mean(0), axis=-1
-    )
+    bare = project(camera, pose, pose.axis * iris_axial(subject) + pose.right * points[:, 0] + pose.down * points[:, 1])
+    magnification = np.linalg.norm(pixels - pixels.mean(0), axis=-1) / np.linalg.norm(bare - bare.mean(0), axis=-1)
     # Gullstrand's schematic eye gives 1.13 for a pupil 3.6 mm behind the apex.
     assert magnification.min() > 1.07 and magnification.max() < 1.18
 
@@ -165,9 +159,7 @@ def test_limbus_is_where_the_spheres_meet():
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
-@pytest.mark.parametrize(
-    "pitch,yaw,move", [(0, 20, (-1, 0)), (0, -20, (1, 0)), (15, 0, (0, -1)), (-15, 0, (0, 1))]
-)
+@pytest.mark.parametrize("pitch,yaw,move", [(0, 20, (-1, 0)), (0, -20, (1, 0)), (15, 0, (0, -1)), (-15, 0, (0, 1))])
 def test_gaze_moves_the_pupil_the_right_way_and_as_far_as_the_ball_turns(pitch, yaw, move, side):
     subjects, captures = drawn()
     subject = one(subjects, 1)
