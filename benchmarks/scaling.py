@@ -63,9 +63,7 @@ def all_reduces(hlo: str) -> list[int]:
         match = re.search(r"= (.*?) all-reduce(?:-start)?\(", line)
         if match:
             shapes = re.findall(r"(\w+)\[([\d,]*)\]", match.group(1))
-            sizes = (
-                TYPES[kind] * int(np.prod([int(n) for n in dims.split(",") if n])) for kind, dims in shapes
-            )
+            sizes = (TYPES[kind] * int(np.prod([int(n) for n in dims.split(",") if n])) for kind, dims in shapes)
             found.append(sum(sizes))
     return found
 
@@ -114,9 +112,7 @@ def measured_step() -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step-seconds", type=float, default=measured_step())
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "scaling.json")
     options = parser.parse_args()

@@ -217,21 +217,23 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
     """The refiner's 64-channel layer by itself: forward, gradient by input and by weights, against both ceilings."""
     import torch
 
+    from eyegan_jax.layers.convolution import convolve
+
     rng = np.random.default_rng(0)
     x, dy = (jnp.asarray(rng.normal(size=(batch, 35, 55, 64)), dtype) for _ in range(2))
     w = jnp.asarray(rng.normal(size=(3, 3, 64, 64)) / 24, dtype)
 
-    def conv(x, w):
-        return jax.lax.conv_general_dilated(x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    def programs(convolution):
+        def conv(x, w):
+            return convolution(x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    ours = {
-        "forward": (jax.jit(conv), (x, w)),
-        "gradient by input": (jax.jit(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)), (x, w, dy)),
-        "gradient by weights": (
-            jax.jit(lambda x, w, dy: jax.vjp(lambda w: conv(x, w), w)[1](dy)),
-            (x, w, dy),
-        ),
-    }
+        return {
+            "forward": (jax.jit(conv), (x, w)),
+            "gradient by input": (jax.jit(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)), (x, w, dy)),
+            "gradient by weights": (jax.jit(lambda x, w, dy: jax.vjp(lambda w: conv(x, w), w)[1](dy)), (x, w, dy)),
+        }
+
+    ours, lax = programs(convolve), programs(jax.lax.conv_general_dilated)
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
 
     def to_torch(array, axes):
@@ -271,6 +273,7 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
                 "batch": batch,
                 "dtype": dtype,
                 "ours_s": seconds,
+                "lax_s": repeat_async(lax[what][0], *arguments),
                 "torch_s": statistics.median(times),
                 "ratio": statistics.median(times) / seconds,
                 "fraction_of_matrix_ceiling": flops / seconds / ceiling[dtype],

@@ -197,13 +197,8 @@ def model(tmp_path_factory, root):
 
     system = simgan.build(config)
     params = system.refiner.init(jax.random.key(0), np.zeros((1, 12, 16, 1), np.float32))["params"]
-    flat = {
-        "/".join(k): np.asarray(v)
-        for k, v in flax.traverse_util.flatten_dict({"refiner_average": params}).items()
-    }
-    kernel, bias = (
-        next(name for name in flat if name.endswith(f"head/{part}")) for part in ("kernel", "bias")
-    )
+    flat = {"/".join(k): np.asarray(v) for k, v in flax.traverse_util.flatten_dict({"refiner_average": params}).items()}
+    kernel, bias = (next(name for name in flat if name.endswith(f"head/{part}")) for part in ("kernel", "bias"))
     flat[kernel], flat[bias] = np.zeros_like(flat[kernel]), np.full_like(flat[bias], -0.25)
     folder = tmp_path_factory.mktemp("model")
     np.savez(folder / "params.npz", step=7, **flat)
@@ -232,7 +227,4 @@ def test_eyegan_refine_end_to_end(source, model, tmp_path, capsys):
 
 def test_the_report_says_what_was_done():
     report = bulk.Report("out", written=5, already=2, copied=1, seconds=2.5)
-    assert (
-        str(report)
-        == "5 images written to out (2 images/s), 2 were already there, 1 other files carried over"
-    )
+    assert str(report) == "5 images written to out (2 images/s), 2 were already there, 1 other files carried over"

@@ -147,14 +147,9 @@ def test_the_real_script_does_the_same(root, images, tmp_path):
     command += [f"--config.data.real.dir={images / 'nowhere'}", "--config.data.simulated.kind=folder"]
     command += [f"--config.data.simulated.dir={images / 'simulated'}", f"--workdir={tmp_path / 'run'}"]
     env = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(
-        command, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2 and done.stdout == ""
-    assert (
-        done.stderr.splitlines()[-1].startswith("error: config.data.real: ")
-        and "Traceback" not in done.stderr
-    )
+    assert done.stderr.splitlines()[-1].startswith("error: config.data.real: ") and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

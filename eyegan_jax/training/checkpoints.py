@@ -70,9 +70,7 @@ class Checkpoints:
                 return
             self._manager.save(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)),
                 metrics=None if monitor is None else {"monitor": float(monitor)},
             )
         except Exception as error:
@@ -87,11 +85,7 @@ class Checkpoints:
 
     def _unwritable(self, error: BaseException) -> UserError:
         finished = [int(path.name) for path in self.path.glob("*") if path.name.isdigit()]
-        good = (
-            f"the last good checkpoint is {self.path / str(max(finished))}"
-            if finished
-            else "there is none yet"
-        )
+        good = f"the last good checkpoint is {self.path / str(max(finished))}" if finished else "there is none yet"
         return UserError(f"{self.path}: expected to write a checkpoint, found {_reason(error)}; {good}")
 
     def restore(self, step: int, abstract: Any) -> tuple[Any, dict]:
@@ -100,9 +94,7 @@ class Checkpoints:
             warnings.simplefilter("ignore")
             got = self._manager.restore(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()),
             )
         return got["state"], got["position"]
 
@@ -135,9 +127,7 @@ class Checkpoints:
                 where = self.path / str(step)
                 warn(f"checkpoint {where} cannot be read ({_reason(error)}); trying the one before it")
         if damaged:
-            raise UserError(
-                f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})"
-            )
+            raise UserError(f"{self.path}: expected a readable checkpoint, found damaged ones only (steps {damaged})")
         return None, damaged
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -155,7 +145,7 @@ class Checkpoints:
         self._manager.reload()
 
     def load_newest(self) -> tuple[int, dict]:
-        """``(step, state)`` of the newest readable checkpoint as nested dicts of NumPy arrays, whatever devices wrote it."""
+        """``(step, state)`` of the newest readable checkpoint, nested dicts of NumPy arrays, whatever wrote it."""
         if not self.steps:
             raise UserError(f"{self.path}: expected a checkpoint, found none; train first")
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -178,9 +168,7 @@ class Checkpoints:
     def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Stored shape of every state leaf by its dotted path."""
         leaves = jax.tree_util.tree_flatten_with_path(self._metadata(step))[0]
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves
-        }
+        return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _reason(error: BaseException) -> str:

@@ -32,13 +32,9 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
             return
         jax.distributed.initialize()
     elif missing:
-        raise UserError(
-            f"expected all of {', '.join(told)} or none of them, found no {' and no '.join(missing)}"
-        )
+        raise UserError(f"expected all of {', '.join(told)} or none of them, found no {' and no '.join(missing)}")
     elif not 0 <= process < processes:
-        raise UserError(
-            f"--process: expected 0 to {processes - 1} (of --processes={processes}), found {process}"
-        )
+        raise UserError(f"--process: expected 0 to {processes - 1} (of --processes={processes}), found {process}")
     else:
         jax.distributed.initialize(coordinator, processes, process)
     # All are here now. Connecting later, after each has compiled for itself, may wait longer than gloo does (30 s).

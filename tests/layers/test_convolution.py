@@ -19,9 +19,7 @@ def reference(x, kernel, strides, padding):
 
 
 def close(a, b, tolerance=2e-5):
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y).max()), a, b
-    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y).max()), a, b)
 
 
 @settings(max_examples=12)

@@ -23,9 +23,7 @@ def test_kill_9_at_a_known_moment(images, straight, tmp_path, event):
     workdir = tmp_path / "run"
     run(workdir, flags(images), event=event, status=KILLED)
     # At step 35 the background write of checkpoint 30 may or may not have ended.
-    assert (steps_of(workdir) or [0])[-1] in {"killsave@1": [0], "killsave@2": [4], "sigkill@35": [20, 30]}[
-        event
-    ]
+    assert (steps_of(workdir) or [0])[-1] in {"killsave@1": [0], "killsave@2": [4], "sigkill@35": [20, 30]}[event]
     if event != "killsave@1":
         state_of(workdir)  # readable
     run(workdir, flags(images))
@@ -83,9 +81,7 @@ def test_small_file_system(images, straight, tmp_path):
     """The same on a file system that really is full."""
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)], capture_output=True
-    ).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)], capture_output=True).returncode:
         pytest.skip("this machine allows no mounts")
     try:
         workdir = mount / "run"

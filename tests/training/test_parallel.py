@@ -51,8 +51,7 @@ def test_shard_map_and_dispatches_of_several_steps_equal_pmap_step_by_step(image
         assert other_step == step
         close(other, reference)
     names = [
-        [(line["step"], sorted(line)) for line in losses_of(tmp_path / n)]
-        for n in ("pmap", "shard_map", "dispatch")
+        [(line["step"], sorted(line)) for line in losses_of(tmp_path / n)] for n in ("pmap", "shard_map", "dispatch")
     ]
     assert names[0] == names[1] == names[2]
 

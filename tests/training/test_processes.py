@@ -19,9 +19,7 @@ def job(workdir, arguments, processes, *, devices=1, events=None):
         port = free.getsockname()[1]
     places = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}"]
     return [
-        start(
-            workdir, [*arguments, *places, f"--process={i}"], devices=devices, event=(events or {}).get(i, "")
-        )
+        start(workdir, [*arguments, *places, f"--process={i}"], devices=devices, event=(events or {}).get(i, ""))
         for i in range(processes)
     ]
 
@@ -62,9 +60,7 @@ def test_four_processes_of_two_devices_under_shard_map(images, straight, tmp_pat
     close(state, state_of(straight)[1], atol=2e-3)
 
 
-def test_sigterm_to_one_stops_all_at_one_step_and_the_resumed_job_ends_with_the_same_bits(
-    images, two, tmp_path
-):
+def test_sigterm_to_one_stops_all_at_one_step_and_the_resumed_job_ends_with_the_same_bits(images, two, tmp_path):
     workdir = tmp_path / "run"
     (out, _), _ = finish_all(job(workdir, flags(images), 2, events={1: "sigterm@15"}))
     assert "checkpoint saved. The same command goes on from here." in out
@@ -76,9 +72,7 @@ def test_sigterm_to_one_stops_all_at_one_step_and_the_resumed_job_ends_with_the_
     assert losses_of(workdir) == losses_of(two)
 
 
-def test_sigkill_of_one_stops_the_job_in_time_and_the_resumed_job_ends_with_the_same_bits(
-    images, two, tmp_path
-):
+def test_sigkill_of_one_stops_the_job_in_time_and_the_resumed_job_ends_with_the_same_bits(images, two, tmp_path):
     workdir = tmp_path / "run"
     processes = job(workdir, flags(images), 2, events={1: "sigkill@25"})
     processes[1].wait(timeout=300)
