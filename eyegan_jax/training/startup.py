@@ -31,7 +31,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         if not _job_has_several_processes():
             return
         jax.distributed.initialize()
-    elif missing:
+    elif coordinator is None or processes is None or process is None:
         raise UserError(f"expected all of {', '.join(told)} or none of them, found no {' and no '.join(missing)}")
     elif not 0 <= process < processes:
         raise UserError(f"--process: expected 0 to {processes - 1} (of --processes={processes}), found {process}")
