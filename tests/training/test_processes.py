@@ -8,6 +8,9 @@ import pytest
 from test_parallel import close
 from tinyrun import TOTAL, assert_same_bits, finish, flags, losses_of, start, state_of, steps_of
 
+# Long and not yet seen to pass as a whole: several processes, kills and full disks.
+pytestmark = pytest.mark.slow
+
 BOUND = 60
 """Seconds within which the rest of a job must notice that a process is gone."""
 
