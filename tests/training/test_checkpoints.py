@@ -12,12 +12,6 @@ from tinyrun import assert_same_bits, assert_same_runs, flags, losses_of, run, s
 from eyegan_jax.errors import UserError
 from eyegan_jax.training.checkpoints import Checkpoints, load_config, relayout
 
-# When Orbax gives up on a damaged file it closes its event loop while other reads of TensorStore are under way; their
-# callbacks then find it closed, on a thread that belongs to neither the test nor the library.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in[\s\S]*Event loop is closed:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 def state_at(step):
     """Some state whose every number depends on the step."""
