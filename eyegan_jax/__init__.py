@@ -6,8 +6,11 @@ Names are imported on first use, so that ``import eyegan_jax`` stays light.
 import importlib
 from typing import Any
 
+from eyegan_jax import compiler
 from eyegan_jax.errors import UserError
 from eyegan_jax.version import __version__
+
+compiler.keep_barriers()
 
 _EXPORTS = {
     # The built-in eye.

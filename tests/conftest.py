@@ -17,16 +17,6 @@ from hypothesis import settings
 settings.register_profile("eyegan", deadline=None, derandomize=True)
 settings.load_profile("eyegan")
 
-# XLA of jax 0.10 takes minutes to compile the eye renderer that newer ones compile in half a minute.
-if jax.__version_info__ < (0, 11) and not os.environ.get("EYEGAN_SLOW_COMPILER"):
-
-    def _skip_rendering(values):
-        pytest.skip(
-            f"compiling the simulator takes minutes on jax {jax.__version__}; set EYEGAN_SLOW_COMPILER=1 to wait"
-        )
-
-    jax.lax.optimization_barrier = _skip_rendering  # what every stage of the renderer passes through
-
 ROOT = Path(__file__).resolve().parents[1]
 
 

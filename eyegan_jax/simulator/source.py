@@ -28,6 +28,24 @@ def fixed_subject(seed: int, index, domain: Domain, look: str = "visible") -> Su
     return sample_subject(jax.random.fold_in(jax.random.key(seed), index), domain, look)
 
 
+def person_number(key, subjects: int | None, first_subject: int):
+    """Number of a random person, int32: one of ``subjects`` from ``first_subject`` on, any where it is None."""
+    count = UNBOUNDED - first_subject if subjects is None else subjects
+    return (first_subject + jax.random.randint(key, (), 0, count)).astype(jnp.int32)
+
+
+def labelled(picture: Rendering) -> dict[str, jax.Array]:
+    """A picture as a training sample, see :func:`simulator_source`: uint8 image and mask, and the labels."""
+    return {
+        "image": to_uint8(picture.image),
+        "mask": picture.mask.astype(jnp.uint8),
+        "gaze": picture.gaze,
+        "head": picture.head[:2],
+        "pupil": picture.pupil,
+        "landmarks": jnp.concatenate([picture.margin, picture.caruncle, picture.iris]),
+    }
+
+
 def draw_person(key, subject: Subject, count: int, domain: Domain, view: View) -> tuple[Capture, Rendering]:
     """``count`` pictures of one person: captures and renderings with a leading axis; picture i by (key, i)."""
 
@@ -65,21 +83,10 @@ def simulator_source(
     def draw(resident, key):
         del resident
         who, how, others = (jax.random.fold_in(key, k) for k in range(3))
-        number = first_subject + jax.random.randint(
-            who, (), 0, UNBOUNDED - first_subject if subjects is None else subjects
-        )
+        number = person_number(who, subjects, first_subject)
         subject = fixed_subject(seed, number, domain, view.look)
-        capture = sample_capture(how, subject, domain, view)
-        picture = render(subject, capture, view, domain)
-        sample = {
-            "image": to_uint8(picture.image),
-            "mask": picture.mask.astype(jnp.uint8),
-            "gaze": picture.gaze,
-            "head": picture.head[:2],
-            "pupil": picture.pupil,
-            "landmarks": jnp.concatenate([picture.margin, picture.caruncle, picture.iris]),
-            "subject": number.astype(jnp.int32),
-        }
+        picture = render(subject, sample_capture(how, subject, domain, view), view, domain)
+        sample = labelled(picture) | {"subject": number}
         if references:
             _, pictures = draw_person(others, subject, references, domain, view)
             sample["references"] = to_uint8(pictures.image)

@@ -1,0 +1,206 @@
+"""Two pictures of one person that differ in what a change changes, and in nothing else: the truth of an edit.
+
+The camera stays where it is. A change is a pure function ``(key, subject, capture) -> (subject, capture)``; those of
+:data:`CHANGES` have names for configs. Whatever follows from the changed parameters (lids that follow the gaze, moving
+reflections, an exposure that adapts) changes with them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from eyegan_jax.data.sources import DeviceSource
+from eyegan_jax.errors import UserError
+from eyegan_jax.gaze import angles_to_vector, vector_to_angles
+from eyegan_jax.images import to_uint8
+from eyegan_jax.simulator import lids
+from eyegan_jax.simulator.distributions import RAD
+from eyegan_jax.simulator.domains import Domain, find_domain, sample_capture
+from eyegan_jax.simulator.geometry import Camera, eye_pose, head_rotation
+from eyegan_jax.simulator.parameters import Capture, Subject
+from eyegan_jax.simulator.populations import EYE_IN_HEAD
+from eyegan_jax.simulator.render import Rendering, render
+from eyegan_jax.simulator.source import find_view, fixed_subject, labelled, person_number
+from eyegan_jax.simulator.views import View
+
+Change = Callable[[jax.Array, Subject, Capture], tuple[Subject, Capture]]
+
+
+class Shot(struct.PyTreeNode):
+    """A picture with everything that it was made from; captions and labels on disk need all three."""
+
+    subject: Subject
+    capture: Capture
+    picture: Rendering
+
+
+def unchanged(key, subject: Subject, capture: Capture) -> tuple[Subject, Capture]:
+    del key
+    return subject, capture
+
+
+def gaze_in_head(capture: Capture):
+    """(pitch, yaw) ``[2]`` in radians of the eye in the head; zero looks straight ahead of the face."""
+    return vector_to_angles(head_rotation(capture.head).T @ angles_to_vector(capture.gaze))
+
+
+def _farthest():
+    """Largest (pitch, yaw) of an eye in its head that people take, ``[2]`` in radians."""
+    return jnp.array([EYE_IN_HEAD["eye_pitch"].high, EYE_IN_HEAD["eye_yaw"].high])
+
+
+def look_elsewhere(key, subject: Subject, capture: Capture) -> tuple[Subject, Capture]:
+    """Another gaze, uniform over what the eye reaches in its head, whatever it was before."""
+    in_head = jax.random.uniform(key, (2,), minval=-1.0) * _farthest()
+    gaze = vector_to_angles(head_rotation(capture.head) @ angles_to_vector(in_head))
+    return subject, dataclasses.replace(capture, gaze=gaze)
+
+
+def turn(key, subject: Subject, capture: Capture, *, degrees: float, directions: int = 32) -> tuple[Subject, Capture]:
+    """Another gaze, ``degrees`` away from the first one in a random direction that the eye can reach.
+
+    Where no direction ends within reach, the one that exceeds it least is taken.
+    """
+    first = angles_to_vector(capture.gaze)
+    # Two unit vectors across the gaze; the eye never looks straight up, so the cross product has a length.
+    across = jnp.cross(first, jnp.array([0.0, 1.0, 0.0]))
+    across = across / jnp.linalg.norm(across)
+    angle = 2.0 * jnp.pi * (jnp.arange(directions) + jax.random.uniform(key)) / directions
+    sideways = jnp.cos(angle)[:, None] * across + jnp.sin(angle)[:, None] * jnp.cross(first, across)
+    ends = jnp.cos(degrees * RAD) * first + jnp.sin(degrees * RAD) * sideways
+    in_head = vector_to_angles(ends @ head_rotation(capture.head))
+    beyond = jnp.max(jnp.abs(in_head) / _farthest(), axis=-1)
+    # Any of those within reach with the same probability.
+    score = jnp.maximum(beyond, 1.0) + 1e-3 * jax.random.uniform(jax.random.fold_in(key, 1), (directions,))
+    chosen = jnp.argmin(jnp.where(beyond <= 1.0, score - 1.0, score))
+    return subject, dataclasses.replace(capture, gaze=vector_to_angles(ends[chosen]))
+
+
+def put_on_glasses(key, subject: Subject, capture: Capture, *, chance: float = 1.0) -> tuple[Subject, Capture]:
+    """Glasses, with probability ``chance``; frame, tint and glare are those that the capture holds."""
+    worn = jnp.where(jax.random.uniform(key) < chance, 1.0, capture.glasses)
+    return subject, dataclasses.replace(capture, glasses=worn)
+
+
+def take_off_glasses(key, subject: Subject, capture: Capture) -> tuple[Subject, Capture]:
+    del key
+    return subject, dataclasses.replace(capture, glasses=jnp.zeros_like(capture.glasses))
+
+
+def one_after_another(*changes: Change) -> Change:
+    """All of ``changes`` as one."""
+
+    def change(key, subject, capture):
+        for i, each in enumerate(changes):
+            subject, capture = each(jax.random.fold_in(key, i), subject, capture)
+        return subject, capture
+
+    return change
+
+
+CHANGES: dict[str, Change] = {
+    "none": unchanged,
+    "gaze": look_elsewhere,
+    "gaze_without_glasses": one_after_another(look_elsewhere, take_off_glasses),
+    "often_glasses": partial(put_on_glasses, chance=0.3),
+    "glasses": put_on_glasses,
+    "no_glasses": take_off_glasses,
+}
+"""Changes that configs name."""
+
+
+def find_change(change: Change | str) -> Change:
+    """A change by its name; raises UserError for an unknown one."""
+    if not isinstance(change, str):
+        return change
+    if change not in CHANGES:
+        raise UserError(f"change: expected {', '.join(CHANGES)}, found {change!r}")
+    return CHANGES[change]
+
+
+def _camera(subject: Subject, capture: Capture, domain: Domain, view: View) -> Camera:
+    pose = eye_pose(capture)
+    points = lids.landmark_points(lids.lid_state(subject, capture, pose, domain.lids_follow_gaze))
+    return lids.frame_camera(view, capture, pose, points)
+
+
+def with_camera_of(first: tuple[Subject, Capture], second: tuple[Subject, Capture], domain: Domain, view: View):
+    """The second capture with the camera of the first, whatever the framing would follow: lids, corners, distance."""
+    wanted, found = (_camera(*each, domain, view) for each in (first, second))
+    capture = second[1]
+    size = jnp.array([view.width, view.height], jnp.float32)
+    # center = (size - 1) / 2 - focal * middle + shift * width: the middle is what the framing found.
+    middle = (0.5 * (size - 1.0) + capture.shift * view.width - found.center) / found.focal
+    shift = (wanted.center - 0.5 * (size - 1.0) + wanted.focal * middle) / view.width
+    return dataclasses.replace(capture, scale=capture.scale * wanted.focal / found.focal, shift=shift)
+
+
+def change_shot(key, shot: Shot, change: Change, domain: Domain, view: View) -> Shot:
+    """What ``change`` makes of a picture, taken by the same camera."""
+    subject, capture = change(key, shot.subject, shot.capture)
+    capture = with_camera_of((shot.subject, shot.capture), (subject, capture), domain, view)
+    return Shot(subject, capture, render(subject, capture, view, domain))
+
+
+def draw_pair(
+    key, subject: Subject, domain: Domain, view: View, change: Change, before: Change = unchanged
+) -> tuple[Shot, Shot]:
+    """Two pictures of ``subject``: one under circumstances drawn for it, and what ``change`` makes of it.
+
+    before: changes the first picture's parameters; the second starts from the result.
+    """
+    how, first, second = (jax.random.fold_in(key, k) for k in range(3))
+    subject, capture = before(first, subject, sample_capture(how, subject, domain, view))
+    shot = Shot(subject, capture, render(subject, capture, view, domain))
+    return shot, change_shot(second, shot, change, domain, view)
+
+
+def pair_source(
+    domain: Domain | str,
+    view: View | str,
+    *,
+    change: Change | str,
+    before: Change | str = "none",
+    seed: int = 0,
+    subjects: int | None = None,
+    first_subject: int = 0,
+    references: int = 0,
+    reference_change: Change | str = "gaze",
+) -> DeviceSource:
+    """An unbounded source of pairs: the fields of :func:`eyegan_jax.simulator.simulator_source`, of both pictures.
+
+    Those of the second picture are called ``target_image``, ``target_mask``, ``target_gaze`` and so on; ``glasses``
+    and ``target_glasses``, bool scalars, say whether glasses are worn. Under jit only what is used is computed.
+
+    seed, subjects, first_subject: as of ``simulator_source``; numbers mean the same people there and here.
+    references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]``: what
+        ``reference_change`` makes of the first picture, k times.
+    """
+    domain, view = find_domain(domain), find_view(view)
+    change, before, reference_change = (find_change(c) for c in (change, before, reference_change))
+    if subjects is not None and subjects < 1:
+        raise UserError(f"subjects: expected at least 1, found {subjects}")
+
+    def draw(resident, key):
+        del resident
+        who, how, others = (jax.random.fold_in(key, k) for k in range(3))
+        number = person_number(who, subjects, first_subject)
+        subject = fixed_subject(seed, number, domain, view.look)
+        first, second = draw_pair(how, subject, domain, view, change, before)
+        sample = _sample(first) | {f"target_{name}": value for name, value in _sample(second).items()}
+        if references:
+            keys = jax.vmap(partial(jax.random.fold_in, others))(jnp.arange(references))
+            shots = jax.vmap(lambda k: change_shot(k, first, reference_change, domain, view))(keys)
+            sample["references"] = to_uint8(shots.picture.image)
+            sample["reference_masks"] = shots.picture.mask.astype(jnp.uint8)
+        return sample | {"subject": number}
+
+    return DeviceSource(draw=draw)
+
+
+def _sample(shot: Shot) -> dict[str, jax.Array]:
+    return labelled(shot.picture) | {"glasses": shot.capture.glasses > 0.5}
