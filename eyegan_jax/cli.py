@@ -202,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refine_command,
         _segment_command,
         _synthesize_command,
+        _edit_command,
+        _redirect_command,
         _turing_command,
         _sweep_command,
         _import_command,
@@ -347,6 +349,65 @@ def _synthesize(arguments: argparse.Namespace) -> None:
         arguments.dest,
         arguments.checkpoint or Path("runs/seg2eye"),
         between=arguments.between,
+        batch=arguments.batch,
+        overwrite=arguments.overwrite,
+    )
+    print(report)
+
+
+def _edit_command(commands: Any) -> None:
+    parser = _command(commands, "edit", _edit, "Change eyes as a sentence asks.")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a picture or a folder of pictures")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument(
+        "--text", required=True, action="append", metavar="SENTENCE", help="may be repeated: makes a contact sheet too"
+    )
+    _folder_options(parser, "text-editing model (default: runs/text_edit)", 32)
+
+
+def _edit(arguments: argparse.Namespace) -> None:
+    _start()
+    from eyegan_jax.editing import edit_folder
+
+    checkpoint = arguments.checkpoint or Path("runs/text_edit")
+    options = {"batch": arguments.batch, "overwrite": arguments.overwrite}
+    print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **options))
+
+
+def _redirect_command(commands: Any) -> None:
+    parser = _command(commands, "redirect", _redirect, "Make eyes look elsewhere.")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a picture or a folder of pictures")
+    parser.add_argument("dest", type=Path, metavar="DEST")
+    parser.add_argument("--pitch", type=float, metavar="DEG", help="upwards; without it the eye's own stays")
+    parser.add_argument("--yaw", type=float, metavar="DEG", help="to the left; without it the eye's own stays")
+    parser.add_argument("--delta", action="store_true", help="angles are added to the eye's own")
+    parser.add_argument("--sweep", type=int, default=0, metavar="N", help="N steps from minus to plus: sheet and GIF")
+    parser.add_argument("--paste", action="store_true", help="pictures are larger photos: find the eye, put it back")
+    parser.add_argument("--box", type=box, metavar="L,T,R,B", help="where the eye is, in pixels")
+    _folder_options(parser, "redirector (default: runs/redirect)", 16)
+
+
+def box(text: str) -> tuple[int, int, int, int]:
+    """``LEFT,TOP,RIGHT,BOTTOM``."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected LEFT,TOP,RIGHT,BOTTOM in pixels, found {text!r}")
+    left, top, right, bottom = (int(part) for part in parts)
+    return left, top, right, bottom
+
+
+def _redirect(arguments: argparse.Namespace) -> None:
+    _start()
+    from eyegan_jax.redirecting import Wish, redirect_folder
+
+    report = redirect_folder(
+        arguments.source,
+        arguments.dest,
+        arguments.checkpoint or Path("runs/redirect"),
+        Wish(arguments.pitch, arguments.yaw, arguments.delta),
+        paste=arguments.paste,
+        box=arguments.box,
+        sweep=arguments.sweep,
         batch=arguments.batch,
         overwrite=arguments.overwrite,
     )

@@ -170,3 +170,54 @@ def openeds(image: jax.Array, target: jax.Array) -> jax.Array:
     squares = jnp.sum(jnp.square(127.5 * (image - target)), axis=(1, 2, 3))
     smooth = pixels * 1e-12
     return OPENEDS_TEST_IMAGES * jnp.mean(jnp.sqrt(squares + smooth) - np.sqrt(smooth)) / pixels
+
+
+# Gaze redirection (reconstruction after Kaur and Manduchi, WACV 2021; He et al., ICCV 2019). Means over pixels.
+
+
+def mask_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """``-mean_x sum_k t_k(x) log softmax(z(x))_k`` of logits and soft or one-hot masks, both ``[N, H, W, K]``."""
+    return jnp.mean(optax.softmax_cross_entropy(logits.astype(jnp.float32), target))
+
+
+def gradient_penalty(critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, shares: jax.Array):
+    """``mean_n (|| grad_x D(x_n) ||_2 - 1)^2`` at ``x_n = a_n real_n + (1 - a_n) fake_n`` (Gulrajani et al. 2017).
+
+    critic: ``[N, H, W, C] -> [N]``, each score of its own image alone. shares: ``a``, ``[N]`` in [0, 1].
+    """
+    between = shares[:, None, None, None] * real + (1.0 - shares[:, None, None, None]) * fake
+    slope = jax.grad(lambda x: jnp.sum(critic(x)))(between)
+    norm = jnp.sqrt(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) + 1e-12)
+    return jnp.mean(jnp.square(norm - 1.0))
+
+
+# Editing by text (Dong et al., ICCV 2017; TAGAN, Nam et al., NeurIPS 2018). Means over everything, as published.
+
+
+def visual_semantic(image: jax.Array, text: jax.Array, wrong: jax.Array, images, texts, places, margin: float = 0.2):
+    """``mean_ij [m - s(v_i, t_i) + s(v_i, t_j)]_+ + [m - s(v_i, t_i) + s(v_j, t_i)]_+``, j not i (Kiros et al. 2014).
+
+    s is the cosine. ``image``, ``text``, ``wrong [B, D]`` are this device's; ``images``, ``texts [N, D]`` those of all
+    devices, with this device's at ``places [B]``. ``wrong`` holds a hard negative for each image, which counts as much
+    as all others together.
+    """
+
+    def unit(x):
+        return x / jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-12)
+
+    image, text, wrong, images, texts = (unit(x) for x in (image, text, wrong, images, texts))
+    own = jnp.sum(image * text, axis=-1, keepdims=True)
+    other = places[:, None] != jnp.arange(len(images))
+    costs = jax.nn.relu(margin - own + image @ texts.T) + jax.nn.relu(margin - own + text @ images.T)
+    hard = jax.nn.relu(margin - own[:, 0] + jnp.sum(image * wrong, axis=-1))
+    return jnp.sum(costs * other) / (len(own) * max(len(images) - 1, 1)) + jnp.mean(hard)
+
+
+def gaussian_kl(mean: jax.Array, log_deviation: jax.Array) -> jax.Array:
+    """``KL(N(mu, sigma^2) || N(0, 1))``, mean over dimensions and batch: ``(mu^2 + sigma^2 - 1) / 2 - log sigma``."""
+    return jnp.mean(0.5 * (jnp.square(mean) + jnp.exp(2.0 * log_deviation) - 1.0) - log_deviation)
+
+
+def logistic(logits: jax.Array, real: bool) -> jax.Array:
+    """``-log sigmoid(z)`` of what should be judged real, ``-log (1 - sigmoid(z))`` otherwise; mean over everything."""
+    return jnp.mean(jax.nn.softplus(-logits if real else logits))

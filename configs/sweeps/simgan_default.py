@@ -12,4 +12,5 @@ def get_sweep():
     configs = Path(__file__).parents[1]
     sweep = runpy.run_path(str(configs / "sweeps" / "simgan.py"))["get_sweep"]()
     config = runpy.run_path(str(configs / "simgan.py"))["get_config"]()
-    return sweep | {"config": config, "arms": {"default": {}}}
+    columns = {title: path.replace(".cnn.", ".resnet.") for title, path in sweep["columns"].items()}
+    return sweep | {"config": config, "arms": {"default": {}}, "columns": columns}

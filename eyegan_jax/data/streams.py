@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections.config_dict import placeholder
 from tqdm import tqdm
 
+from eyegan_jax.data.captioned import CAPTIONED, captioned_source
 from eyegan_jax.data.catalog import open_set
 from eyegan_jax.data.examples import EyeSet
 from eyegan_jax.data.neighbours import simulated_people, to_neighbour_source
@@ -22,11 +23,12 @@ from eyegan_jax.data.pipeline import draw_uniform, load, sample_of, to_source
 from eyegan_jax.data.sources import DeviceSource, Source, draw_batch
 from eyegan_jax.errors import UserError
 
-SIMULATOR, MIXTURE = "simulator", "mixture"
+SIMULATOR, PAIRS, EDITS, MIXTURE = "simulator", "pairs", "edits", "mixture"
 
 
 def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
-    """The fields of one stream. ``kind``: "simulator", "mixture" (of ``parts``) or a data set's (docs/data.md)."""
+    """The fields of one stream. ``kind``: "simulator", "pairs" (of simulated pictures, before and after a change),
+    "edits" (pairs with the sentences that ask for them), "mixture" (of ``parts``) or a data set's (docs/data.md)."""
     config = ml_collections.ConfigDict(
         {
             "kind": kind,
@@ -39,6 +41,10 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "seed": 0,  # of the people
             "images_per_person": 64,  # rendered of each of ``people`` where neighbours are asked for
             "session": False,  # there: all pictures of a person from one recording: light and camera stay
+            "change": "gaze",  # of pairs: a name in simulator.pairs.CHANGES
+            "before": "none",  # of pairs: the change that the first picture itself goes through
+            "attributes": (),  # of edits: what sentences ask for, names in simulator.edits.EDITABLE
+            "most": 2,  # of edits: most attributes that one of them changes
             "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
             # Of data sets in files.
             "dir": placeholder(str),
@@ -64,20 +70,27 @@ def build_streams(config: ml_collections.ConfigDict, names: Collection[str]) -> 
 
     Raises UserError for unknown kinds, missing folders and sets without a usable image.
     """
-    ordered = sorted(names)
+    # Streams of equal settings are one source: what is rendered or loaded for one serves all of them.
+    settings = {
+        name: (config.data[name].to_json_best_effort(), tuple(config.data.fields.get(name, ())))
+        for name in sorted(names)
+    }
+    firsts = {setting: name for name, setting in reversed(settings.items())}
     # Side by side: compiling a renderer keeps one core busy for half a minute.
     with ThreadPoolExecutor() as pool:
-        return dict(
-            zip(ordered, pool.map(lambda name: build_stream(config, config.data[name], name), ordered), strict=True)
-        )
+        found = pool.map(lambda name: build_stream(config, config.data[name], name), firsts.values())
+        built = dict(zip(firsts, found, strict=True))
+    return {name: built[setting] for name, setting in settings.items()}
 
 
 def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> Source:
     """The source of one stream; ``name`` is for error messages."""
     if stream.neighbours is not None:
         return _neighbours(config, stream, name)
-    if stream.kind == SIMULATOR:
-        return _simulated(config, stream, name)
+    if stream.kind in (SIMULATOR, PAIRS, EDITS):
+        return simulated_source(config, stream, name)
+    if stream.kind in CAPTIONED:
+        return captioned_source(config, stream, name)
     if stream.kind == MIXTURE:
         used = {part: child for part, child in stream.parts.items() if child.weight > 0}
         parts = {part: build_stream(config, child, f"{name}.parts.{part}") for part, child in used.items()}
@@ -107,14 +120,24 @@ def _open(stream: ml_collections.ConfigDict, height: int, width: int) -> EyeSet:
     return open_set({"kind": stream.kind, "dir": stream.dir, **options})
 
 
-def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
+def simulated_source(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
+    """The rendered source of a stream of kind "simulator", "pairs" or "edits"; see :func:`build_stream`."""
     from eyegan_jax import simulator
+    from eyegan_jax.simulator import edits, pairs
 
     height, width, channels = config.image_shape
-    for field, known in (("domain", simulator.DOMAINS), ("view", simulator.VIEWS)):
+    known_names: dict[str, Collection[str]] = {"domain": simulator.DOMAINS, "view": simulator.VIEWS}
+    if stream.kind == PAIRS:
+        known_names |= {"change": pairs.CHANGES, "before": pairs.CHANGES}
+    for field, known in known_names.items():
         if stream[field] not in known:
             raise UserError(f"config.data.{name}.{field}: expected one of {', '.join(known)}, found {stream[field]!r}")
-    source = simulator.simulator_source(
+    make: Callable[..., DeviceSource] = simulator.simulator_source
+    if stream.kind == PAIRS:
+        make = partial(pairs.pair_source, change=stream.change, before=stream.before)
+    elif stream.kind == EDITS:
+        make = partial(edits.edit_source, attributes=stream.attributes, most=stream.most)
+    source = make(
         stream.domain,
         dataclasses.replace(simulator.VIEWS[stream.view], height=height, width=width, channels=channels),
         seed=stream.seed,
@@ -122,8 +145,13 @@ def _simulated(config: ml_collections.ConfigDict, stream: ml_collections.ConfigD
         first_subject=stream.first_person,
         references=stream.references or 0,
     )
-    if not stream.pool:
-        return source
+    if stream.pool:
+        source = _pooled(config, source, stream, name)
+    return edits.with_sentences(source, stream.attributes) if stream.kind == EDITS else source
+
+
+def _pooled(config, source: DeviceSource, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
+    """``stream.pool`` samples of ``source``, rendered once and held on the device."""
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
     samples = collect(source, stream.pool, key, config.data.fields[name.partition(".")[0]], f"rendering {name}")
     return DeviceSource(draw_uniform, samples, stream.pool)
@@ -171,15 +199,16 @@ def collect(
 ) -> dict[str, np.ndarray]:
     """``count`` samples of a device source as NumPy arrays ``[count, ...]``; sample i depends on (key, i) only."""
 
+    # The key is an argument, so that another one finds the program in the compilation cache.
     @jax.jit
-    def draw(resident, start):
+    def draw(resident, key, start):
         batch = draw_batch(source, resident, key, start + jnp.arange(chunk), 1)
         return {field: batch[field][:, 0] for field in fields}
 
     parts = []
     with tqdm(total=count, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
         for start in range(0, count, chunk):
-            parts.append(jax.device_get(draw(source.resident, start)))
+            parts.append(jax.device_get(draw(source.resident, key, start)))
             bar.update(min(chunk, count - start))
     return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
 

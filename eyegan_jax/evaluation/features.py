@@ -70,7 +70,7 @@ def _pool(maps):
     return jnp.concatenate([*regions, maps.std((1, 2))], axis=-1)
 
 
-def _maps(gray):
+def maps(gray):
     """``[N, H, W, 1]`` in [-1, 1] to 14 maps, coarse ones smaller: log energies, local mean, log contrast."""
     energies, level = [], gray
     for _ in range(SCALES):
@@ -89,7 +89,7 @@ def _features(images):
     image = images.astype(jnp.float32)
     if image.shape[-1] == 3:
         image = image @ jnp.array([[0.299], [0.587], [0.114]], jnp.float32)
-    return jnp.concatenate([_pool(maps) for maps in _maps(image / 127.5 - 1.0)], axis=-1)
+    return jnp.concatenate([_pool(m) for m in maps(image / 127.5 - 1.0)], axis=-1)
 
 
 def features(images, batch: int = 256) -> np.ndarray:

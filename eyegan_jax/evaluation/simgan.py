@@ -48,7 +48,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
         f"SimGAN, {model.step} steps",
         config=config,
         command=f"python evaluate.py --workdir={workdir}",
-        seeds=range(settings.seeds),
+        seeds=range(config.seed, config.seed + settings.seeds),  # so that a sweep over seeds varies these too
         estimators=tuple(settings.estimators),
         training=Training(steps=settings.estimator_steps, batch=settings.estimator_batch),
         progress=tqdm.write,

@@ -91,13 +91,13 @@ def table(file: Path, workdir: Path) -> str:
 
 def record_table(file: Path, workdir: Path, name: str) -> None:
     """Write :func:`summarise` to ``docs/results/NAME.json`` with the command, versions and hardware."""
-    runs, _ = load(file)
+    finished = [entry for entry in load(file)[0] if (workdir / entry.name / "report" / "metrics.json").exists()]
     record(
         name,
         command=f"eyegan sweep {file} --workdir {workdir} --record {name}",
         config=str(file),
         results=summarise(file, workdir),
-        seeds=sorted({entry.seed for entry in runs}),
+        seeds=sorted({entry.seed for entry in finished}),
     )
 
 

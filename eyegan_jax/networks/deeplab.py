@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import explicit_padding
+from eyegan_jax.layers.pooling import max_pool
 from eyegan_jax.layers.resizing import bilinear
 
 _he = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -43,7 +44,7 @@ class DeepLab(nn.Module):
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
         height, width = image.shape[1:3]
         x = self._unit(image.astype(self.dtype), self.width, 7, "stem", train, stride=2)
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x, 3, 2, ((1, 1), (1, 1)))
         # The last stage keeps the stride of 16 and widens its reach instead, by 1, 2 and 4 times two.
         details = None
         for stage, blocks in enumerate(self.stages):

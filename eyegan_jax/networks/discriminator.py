@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv, Padding, explicit_padding
+from eyegan_jax.layers.pooling import max_pool
 from eyegan_jax.networks.refiner import ACTIVATIONS, normalise
 
 LayerSpec = tuple[int, int, int]
@@ -52,8 +53,7 @@ class Discriminator(nn.Module):
         x = images.astype(self.dtype)
         for i, spec in enumerate(self.stem):
             x = layer(x, spec, f"stem{i}")
-        # flax pads max-pooling with -inf, so a border never wins over a negative feature.
-        x = nn.max_pool(x, (3, 3), (self.pool_stride,) * 2, explicit_padding(self.padding, 3))
+        x = max_pool(x, 3, self.pool_stride, explicit_padding(self.padding, 3))
         x = layer(x, self.neck, "neck")
         x = act(Conv(32, 1, dtype=self.dtype, name="mix")(x))
         if self.decision == "global":

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
+from eyegan_jax.layers.pooling import max_pool
 
 
 class GazeFeatures(nn.Module):
@@ -19,10 +20,10 @@ class GazeFeatures(nn.Module):
         x = images.astype(self.dtype)
         for i, width in enumerate((32, 32, 64)):
             x = nn.relu(Conv(width, 3, padding="VALID", dtype=self.dtype, name=f"conv{i}")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2))
+        x = max_pool(x, 3, 2)
         for i, width in enumerate((80, 192), start=3):
             x = nn.relu(Conv(width, 3, padding="VALID", dtype=self.dtype, name=f"conv{i}")(x))
-        return nn.max_pool(x, (2, 2), (2, 2))
+        return max_pool(x, 2, 2)
 
 
 class GazeEstimator(nn.Module):

@@ -1,19 +1,25 @@
 """Sentences about an eye from its parameters, and back: a closed grammar of clauses, one per attribute.
 
 ``bins(values)`` names the bin of every attribute, ``caption`` says some of them in random words and order,
-``parse`` recovers every stated bin, ``delta_caption`` says what changed. Left and right are those of the
-image's viewer, so mirroring an image swaps the two words (:func:`mirror_text`).
+``parse`` recovers every stated bin from free order, ``delta_caption`` says what changed. Left and right are those of
+the image's viewer, so mirroring an image swaps the two words (:func:`mirror_text`). Numbers instead of names, for
+programs that run on the device, come from :func:`bin_numbers`; :mod:`eyegan_jax.simulator.caption_tokens` makes their
+sentences.
 """
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.simulator.parameters import IRIS_KINDS
+from eyegan_jax.tokeniser import words_of
 
 DEGREES = 180.0 / math.pi
 
@@ -25,10 +31,14 @@ PUPIL_EDGES = (0.3, 0.5)  # pupil over iris, radius
 APERTURE_EDGES = (0.02, 0.13, 0.24, 0.42)
 LIDS = ("closed", "nearly closed", "half closed", "open", "wide open")
 LIGHT_EDGES = (0.7, 1.15)  # ambient plus key light
+KEY_EDGE = 0.6  # intensity from which a lamp's direction is seen
+ABOVE_EDGE, BESIDE_EDGE = 45.0, 35.0  # degrees
+TINT_EDGE = 0.3
 SKIN_EDGES = (0.12, 0.25, 0.38, 0.52, 0.66)
 SKINS = ("very light", "light", "medium light", "medium", "dark", "very dark")
 LASH_EDGE, BROW_EDGE = 0.8, 0.6
 HEAD_YAW_EDGE, HEAD_ROLL_EDGE = 8.0, 3.0  # degrees
+FRAME_EDGE, GLARE_EDGE = 2.0, 0.03  # mm, strength
 
 # attribute -> bin -> synonyms; the first is the plain word. No phrase may occur inside another attribute's.
 COLORS: dict[str, tuple[str, ...]] = {kind: (f"{kind} iris", f"{kind} eye") for kind in IRIS_KINDS}
@@ -40,11 +50,11 @@ PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
         "dilated": ("dilated pupil", "large pupil", "wide pupil"),
     },
     "lid": {
-        "closed": ("lids closed", "lids shut"),
-        "nearly closed": ("lids nearly closed", "lids almost shut"),
-        "half closed": ("lids half closed", "lids half open"),
-        "open": ("lids open",),
-        "wide open": ("lids wide open", "lids wide apart"),
+        "closed": ("lids closed", "lids shut", "closed eye"),
+        "nearly closed": ("lids nearly closed", "lids almost shut", "nearly closed eye"),
+        "half closed": ("lids half closed", "lids half open", "half closed eye"),
+        "open": ("lids open", "open eye"),
+        "wide open": ("lids wide open", "lids wide apart", "wide open eye"),
     },
     "light": {
         "dim": ("dim light", "faint light"),
@@ -79,7 +89,6 @@ PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 EXTENTS = ("slightly", "", "far")
 YAWS, PITCHES = ("straight ahead", "left", "right"), ("level", "up", "down")
-ATTRIBUTES = ("gaze yaw", "gaze pitch", *PHRASES)
 
 
 def _gaze_phrases(directions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -96,78 +105,124 @@ GRAMMAR: dict[str, dict[str, tuple[str, ...]]] = {
     "gaze pitch": _gaze_phrases(PITCHES),
     **PHRASES,
 }
+ATTRIBUTES = tuple(GRAMMAR)
+BINS: dict[str, tuple[str, ...]] = {attribute: tuple(names) for attribute, names in GRAMMAR.items()}
+UNSAID = -1
+"""In place of a bin's number where a picture does not show the attribute."""
+
+HIDDEN = {
+    ("lid", "closed"): ("gaze yaw", "gaze pitch", "iris", "pupil"),
+    ("camera", "near infrared"): ("iris", "skin", "tint", "light", "light from"),
+}
+"""Bins in whose presence nothing can be said of other attributes."""
+
+FILLERS = ("same", "eye", "now", "with", "and", "is", "it", "this", "but", "has")
+"""Words that may stand between clauses and mean nothing."""
+
+
 _MEANING = {
-    phrase: (attribute, name)
+    tuple(words_of(phrase)): (attribute, name)
     for attribute, names in GRAMMAR.items()
     for name, phrases in names.items()
     for phrase in phrases
 }
-VOCABULARY = tuple(
-    sorted({word for phrase in _MEANING for word in phrase.split()} | {"a", "same", "eye", "now", "the", "with", "is"})
+_LONGEST = max(map(len, _MEANING))
+VOCABULARY = tuple(sorted({word for phrase in _MEANING for word in phrase} | set(FILLERS)))
+
+FIELDS = (
+    "gaze",
+    "pupil_radius",
+    "iris_radius",
+    "opening",
+    "lash_density",
+    "brow_density",
+    "head",
+    "glasses",
+    "glare",
+    "glasses_thickness",
+    "iris_kind",
+    "melanin",
+    "light_intensity",
+    "ambient",
+    "light_angles",
+    "light_warmth",
+    "white_balance",
 )
+"""What :func:`bin_numbers` reads: fields of Subject and Capture, and ``opening``."""
 
 
-def _direction(angle: float, edges, directions) -> str:
-    """``angle`` in degrees; the second of ``directions`` is the positive one."""
-    size = abs(angle)
-    if size < edges[0]:
-        return directions[0]
-    extent = EXTENTS[int(np.searchsorted(edges[1:], size, side="right"))]
-    return f"{extent} {directions[1] if angle > 0 else directions[2]}".strip()
+def lid_opening(margin) -> jax.Array:
+    """Height over width of the lid opening, from the 16 margin landmarks ``[16, 2]``; 0 closed."""
+    gaps = margin[15:8:-1, 1] - margin[1:8, 1]
+    return jnp.maximum(gaps.max(), 0.0) / jnp.maximum(jnp.abs(margin[8, 0] - margin[0, 0]), 1e-6)
 
 
-def _band(value: float, edges, names) -> str:
-    return names[int(np.searchsorted(edges, value, side="right"))]
+def bin_numbers(values: Mapping[str, Any], look: str = "visible") -> jax.Array:
+    """The bin of every attribute as its number in ``BINS[attribute]``: int32 ``[len(ATTRIBUTES)]``; traceable.
+
+    values: the fields of one Subject and one Capture by name (``FIELDS``), with ``gaze`` as (pitch, yaw) in radians
+        and ``opening`` (:func:`lid_opening`).
+    UNSAID where the picture does not show it: nothing of a closed eye's ball, no colours, tones or lamps in infrared.
+    """
+
+    def band(value, edges):
+        return jnp.sum(value >= jnp.asarray(edges))
+
+    def direction(angle, edges):
+        """Straight, then three extents of the positive side, then three of the negative one."""
+        extent = band(jnp.abs(angle), edges)
+        return jnp.where(extent == 0, 0, extent + jnp.where(angle > 0, 0, len(EXTENTS)))
+
+    pitch, yaw = values["gaze"][0] * DEGREES, values["gaze"][1] * DEGREES
+    _, turn, roll = (values["head"][i] * DEGREES for i in range(3))
+    strength = values["light_intensity"][0]
+    elevation, azimuth = (values["light_angles"][0, i] * DEGREES for i in range(2))
+    warmth = values["light_warmth"][0] + values["white_balance"]
+    beside = jnp.where(jnp.abs(azimuth) > BESIDE_EDGE, jnp.where(azimuth > 0, 1, 0), UNSAID)
+    frame = jnp.where(values["glasses_thickness"] < FRAME_EDGE, 1, 2)
+    numbers = {
+        "gaze yaw": direction(yaw, YAW_EDGES),
+        "gaze pitch": direction(pitch, PITCH_EDGES),
+        "iris": values["iris_kind"],
+        "pupil": band(values["pupil_radius"] / values["iris_radius"], PUPIL_EDGES),
+        "lid": band(values["opening"], APERTURE_EDGES),
+        "light": band(values["ambient"] + strength, LIGHT_EDGES),
+        "light from": jnp.where(strength > KEY_EDGE, jnp.where(elevation > ABOVE_EDGE, 2, beside), UNSAID),
+        "tint": jnp.where(jnp.abs(warmth) > TINT_EDGE, jnp.where(warmth > 0, 0, 1), UNSAID),
+        "skin": band(values["melanin"], SKIN_EDGES),
+        "glasses": jnp.where(values["glasses"] < 0.5, 0, jnp.where(values["glare"] > GLARE_EDGE, 3, frame)),
+        "lashes": band(values["lash_density"], (LASH_EDGE,)),
+        "brow": band(values["brow_density"], (BROW_EDGE,)),
+        "camera": 1 if look == "visible" else 0,
+        "head": jnp.where(
+            jnp.abs(turn) >= HEAD_YAW_EDGE,
+            jnp.where(turn > 0, 0, 1),
+            jnp.where(jnp.abs(roll) >= HEAD_ROLL_EDGE, 2, 3),
+        ),
+    }
+    return drop_hidden(jnp.stack([jnp.asarray(numbers[name], jnp.int32) for name in ATTRIBUTES]))
+
+
+def drop_hidden(numbers: jax.Array) -> jax.Array:
+    """Bin numbers ``[..., A]`` with UNSAID for what the others hide."""
+    for (cause, name), hidden in HIDDEN.items():
+        present = numbers[..., ATTRIBUTES.index(cause)] == BINS[cause].index(name)
+        covered = jnp.asarray([attribute in hidden for attribute in ATTRIBUTES])
+        numbers = jnp.where(present[..., None] & covered, UNSAID, numbers)
+    return numbers
+
+
+_compiled = jax.jit(bin_numbers, static_argnames="look")
+
+
+def named(numbers) -> dict[str, str]:
+    """Bin numbers ``[A]`` as names, without what is unsaid."""
+    return {a: BINS[a][int(n)] for a, n in zip(ATTRIBUTES, np.asarray(numbers), strict=True) if n != UNSAID}
 
 
 def bins(values: Mapping[str, Any], look: str = "visible") -> dict[str, str]:
-    """The bin of every attribute that this picture has, from its parameters by name.
-
-    values: fields of Subject and Capture (one eye), as :func:`eyegan_jax.simulator.parameters_by_name` gives,
-        with ``gaze`` as (pitch, yaw) in radians and ``opening`` (height over width of the lid opening).
-    Infrared pictures have no colours, no skin tone and no tint.
-    """
-    pitch, yaw = (float(v) * DEGREES for v in np.asarray(values["gaze"]))
-    found = {
-        "gaze yaw": _direction(yaw, YAW_EDGES, YAWS),
-        "gaze pitch": _direction(pitch, PITCH_EDGES, PITCHES),
-        "pupil": _band(
-            float(values["pupil_radius"]) / float(values["iris_radius"]),
-            PUPIL_EDGES,
-            ("constricted", "normal", "dilated"),
-        ),
-        "lid": _band(float(values["opening"]), APERTURE_EDGES, LIDS),
-        "lashes": "dark" if float(values["lash_density"]) >= LASH_EDGE else "sparse",
-        "brow": "dark" if float(values["brow_density"]) >= BROW_EDGE else "sparse",
-        "camera": "colour" if look == "visible" else "near infrared",
-    }
-    head = np.asarray(values["head"]) * DEGREES
-    if abs(head[1]) >= HEAD_YAW_EDGE:
-        found["head"] = "left" if head[1] > 0 else "right"
-    else:
-        found["head"] = "tilted" if abs(head[2]) >= HEAD_ROLL_EDGE else "straight"
-    if float(values["glasses"]) < 0.5:
-        found["glasses"] = "none"
-    elif float(values["glare"]) > 0.03:
-        found["glasses"] = "glare"
-    else:
-        found["glasses"] = "thin" if float(values["glasses_thickness"]) < 2.0 else "thick"
-    if look != "visible":
-        return found
-    found["iris"] = IRIS_KINDS[int(values["iris_kind"])]
-    found["skin"] = _band(float(values["melanin"]), SKIN_EDGES, SKINS)
-    strength = float(np.asarray(values["light_intensity"])[0])
-    found["light"] = _band(float(values["ambient"]) + strength, LIGHT_EDGES, ("dim", "even", "bright"))
-    elevation, azimuth = (float(v) * DEGREES for v in np.asarray(values["light_angles"])[0])
-    if strength > 0.6:
-        if elevation > 45.0:
-            found["light from"] = "above"
-        elif abs(azimuth) > 35.0:
-            found["light from"] = "right" if azimuth > 0 else "left"
-    warmth = float(np.asarray(values["light_warmth"])[0]) + float(values["white_balance"])
-    if abs(warmth) > 0.3:
-        found["tint"] = "warm" if warmth > 0 else "cool"
-    return found
+    """The bin of every attribute that this picture shows, by name; see :func:`bin_numbers`."""
+    return named(_compiled({name: np.asarray(values[name]) for name in FIELDS}, look=look))
 
 
 def _say(attribute: str, name: str, rng: np.random.Generator) -> str:
@@ -192,26 +247,49 @@ def captions(found: Mapping[str, str], seed: int, count: int = 5) -> list[str]:
 
 
 def delta_caption(before: Mapping[str, str], after: Mapping[str, str], seed: int) -> str:
-    """What changed, as an instruction: "same eye, now looking far left, dilated pupil"."""
+    """What changed, as an instruction: "the same eye, now looking far left, dilated pupil"."""
     rng = np.random.default_rng(seed)
     changed = [name for name in after if before.get(name) != after[name]]
     if not changed:
-        return "same eye"
+        return "the same eye"
     said = [_say(changed[i], after[changed[i]], rng) for i in rng.permutation(len(changed))]
-    return "same eye, now " + ", ".join(said)
+    return "the same eye, now " + ", ".join(said)
 
 
 def parse(text: str) -> dict[str, str]:
-    """The bins that a caption states. Raises UserError for a clause outside the grammar."""
-    found = {}
-    for clause in text.lower().split(","):
-        phrase = re.sub(r"^(now|with|and)\s+", "", " ".join(clause.split()))
-        if phrase in ("", "same eye"):
+    """The bins that a sentence states, whatever the order of its clauses and the filling words between them.
+
+    Raises UserError for an empty text, an unknown word (with the nearest known one), words that make no clause, an
+    attribute that is stated twice with different values, and clauses that exclude each other.
+    """
+    words = words_of(text)
+    if not words:
+        raise UserError('text: expected clauses such as "looking far left with a dilated pupil", found no words')
+    unknown = next((word for word in words if word not in VOCABULARY), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, VOCABULARY, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else "; docs/text_edit.md lists the words"
+        raise UserError(f"text: expected words of the grammar, found {unknown!r}{hint}")
+    found: dict[str, str] = {}
+    start = 0
+    while start < len(words):
+        length = next((n for n in range(_LONGEST, 0, -1) if tuple(words[start : start + n]) in _MEANING), 0)
+        if not length:
+            if words[start] not in FILLERS:
+                raise UserError(f"text: expected a clause of docs/text_edit.md, found {' '.join(words[start:])!r}")
+            start += 1
             continue
-        if phrase not in _MEANING:
-            raise UserError(f"caption: expected clauses of the grammar in docs/simulator.md, found {phrase!r}")
-        attribute, name = _MEANING[phrase]
-        found[attribute] = name
+        attribute, name = _MEANING[tuple(words[start : start + length])]
+        if found.setdefault(attribute, name) != name:
+            raise UserError(f"text: expected one {attribute}, found {found[attribute]!r} and {name!r}")
+        start += length
+    for (cause, name), hidden in HIDDEN.items():
+        clash = [attribute for attribute in hidden if attribute in found]
+        if found.get(cause) == name and clash:
+            raise UserError(
+                f"text: expected clauses that can be true together, found {cause} {name!r}, which hides the "
+                f"{clash[0]}, with {clash[0]} {found[clash[0]]!r}"
+            )
     return found
 
 

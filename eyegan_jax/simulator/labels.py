@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from eyegan_jax.simulator.captions import bins, captions
+from eyegan_jax.simulator.captions import bins, captions, lid_opening
 from eyegan_jax.simulator.parameters import IRIS_KINDS, Capture, Subject
 from eyegan_jax.simulator.render import Rendering
 from eyegan_jax.simulator.views import View
@@ -20,13 +20,6 @@ def parameters_by_name(subject: Subject, capture: Capture) -> dict[str, Any]:
         for part in (subject, capture)
         for field in dataclasses.fields(part)
     }
-
-
-def lid_opening(margin) -> float:
-    """Height over width of the lid opening, from the 16 margin landmarks ``[16, 2]``."""
-    margin = np.asarray(margin)
-    gaps = margin[15:8:-1, 1] - margin[1:8, 1]
-    return float(max(gaps.max(), 0.0) / max(abs(margin[8, 0] - margin[0, 0]), 1e-6))
 
 
 def picture_bins(subject: Subject, capture: Capture, rendering: Rendering, view: View) -> dict[str, str]:

@@ -6,7 +6,7 @@ reflections, an exposure that adapts) changes with them.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -16,7 +16,6 @@ from flax import struct
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import angles_to_vector, vector_to_angles
-from eyegan_jax.images import to_uint8
 from eyegan_jax.simulator import lids
 from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain, sample_capture
@@ -31,7 +30,7 @@ Change = Callable[[jax.Array, Subject, Capture], tuple[Subject, Capture]]
 
 
 class Shot(struct.PyTreeNode):
-    """A picture with everything that it was made from; captions and labels on disk need all three."""
+    """Pictures with all that they were made from (leading axis); captions and labels on disk need all three."""
 
     subject: Subject
     capture: Capture
@@ -60,7 +59,9 @@ def look_elsewhere(key, subject: Subject, capture: Capture) -> tuple[Subject, Ca
     return subject, dataclasses.replace(capture, gaze=gaze)
 
 
-def turn(key, subject: Subject, capture: Capture, *, degrees: float, directions: int = 32) -> tuple[Subject, Capture]:
+def turn(
+    key, subject: Subject, capture: Capture, *, degrees: float | jax.Array, directions: int = 32
+) -> tuple[Subject, Capture]:
     """Another gaze, ``degrees`` away from the first one in a random direction that the eye can reach.
 
     Where no direction ends within reach, the one that exceeds it least is taken.
@@ -139,24 +140,34 @@ def with_camera_of(first: tuple[Subject, Capture], second: tuple[Subject, Captur
     return dataclasses.replace(capture, scale=capture.scale * wanted.focal / found.focal, shift=shift)
 
 
-def change_shot(key, shot: Shot, change: Change, domain: Domain, view: View) -> Shot:
-    """What ``change`` makes of a picture, taken by the same camera."""
-    subject, capture = change(key, shot.subject, shot.capture)
-    capture = with_camera_of((shot.subject, shot.capture), (subject, capture), domain, view)
-    return Shot(subject, capture, render(subject, capture, view, domain))
+def changed(key, subject: Subject, capture: Capture, change: Change, domain: Domain, view: View):
+    """What ``change`` makes of ``(subject, capture)``, seen by the same camera."""
+    other = change(key, subject, capture)
+    return other[0], with_camera_of((subject, capture), other, domain, view)
 
 
-def draw_pair(
-    key, subject: Subject, domain: Domain, view: View, change: Change, before: Change = unchanged
-) -> tuple[Shot, Shot]:
-    """Two pictures of ``subject``: one under circumstances drawn for it, and what ``change`` makes of it.
+def draw_pair(key, subject: Subject, domain: Domain, view: View, change: Change, before: Change = unchanged) -> Shot:
+    """Two pictures of ``subject``, leading axis 2: circumstances drawn for it, and what ``change`` makes of them.
 
     before: changes the first picture's parameters; the second starts from the result.
     """
-    how, first, second = (jax.random.fold_in(key, k) for k in range(3))
-    subject, capture = before(first, subject, sample_capture(how, subject, domain, view))
-    shot = Shot(subject, capture, render(subject, capture, view, domain))
-    return shot, change_shot(second, shot, change, domain, view)
+    first, keys = _start(key, subject, domain, view, before)
+    return _take([first, changed(keys(0), *first, change, domain, view)], domain, view)
+
+
+def _start(
+    key, subject: Subject, domain: Domain, view: View, before: Change
+) -> tuple[tuple[Subject, Capture], Callable[[int], jax.Array]]:
+    """The first picture's parameters, and keys for what follows."""
+    capture = sample_capture(jax.random.fold_in(key, 0), subject, domain, view)
+    first = before(jax.random.fold_in(key, 1), subject, capture)
+    return first, lambda i: jax.random.fold_in(jax.random.fold_in(key, 2), i)
+
+
+def _take(eyes: Sequence[tuple[Subject, Capture]], domain: Domain, view: View) -> Shot:
+    """Pictures of all ``eyes``, leading axis. In one go: the renderer is long to compile, once is enough."""
+    subjects, captures = jax.tree.map(lambda *leaves: jnp.stack(leaves), *eyes)
+    return Shot(subjects, captures, jax.vmap(lambda s, c: render(s, c, view, domain))(subjects, captures))
 
 
 def pair_source(
@@ -187,20 +198,17 @@ def pair_source(
 
     def draw(resident, key):
         del resident
-        who, how, others = (jax.random.fold_in(key, k) for k in range(3))
-        number = person_number(who, subjects, first_subject)
+        number = person_number(jax.random.fold_in(key, 0), subjects, first_subject)
         subject = fixed_subject(seed, number, domain, view.look)
-        first, second = draw_pair(how, subject, domain, view, change, before)
-        sample = _sample(first) | {f"target_{name}": value for name, value in _sample(second).items()}
+        first, keys = _start(jax.random.fold_in(key, 1), subject, domain, view, before)
+        changes = [change] + [reference_change] * references
+        others = [changed(keys(i), *first, each, domain, view) for i, each in enumerate(changes)]
+        shots = _take([first, *others], domain, view)
+        fields = jax.vmap(labelled)(shots.picture) | {"glasses": shots.capture.glasses > 0.5}
+        sample = {name: value[0] for name, value in fields.items()}
+        sample |= {f"target_{name}": value[1] for name, value in fields.items()}
         if references:
-            keys = jax.vmap(partial(jax.random.fold_in, others))(jnp.arange(references))
-            shots = jax.vmap(lambda k: change_shot(k, first, reference_change, domain, view))(keys)
-            sample["references"] = to_uint8(shots.picture.image)
-            sample["reference_masks"] = shots.picture.mask.astype(jnp.uint8)
+            sample |= {"references": fields["image"][2:], "reference_masks": fields["mask"][2:]}
         return sample | {"subject": number}
 
     return DeviceSource(draw=draw)
-
-
-def _sample(shot: Shot) -> dict[str, jax.Array]:
-    return labelled(shot.picture) | {"glasses": shot.capture.glasses > 0.5}

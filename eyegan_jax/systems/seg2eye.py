@@ -47,6 +47,12 @@ class Seg2EyeState(flax.struct.PyTreeNode):
     discriminator_optimiser: Any
 
 
+def some_of(key: jax.Array, count: int) -> jax.Array:
+    """Between 1 and ``count`` of so many references, bool ``[count]``: any of them, whatever their order."""
+    shown = jax.random.randint(jax.random.fold_in(key, 1), (), 1, count + 1)
+    return jax.random.permutation(jax.random.fold_in(key, 2), count) < shown
+
+
 @dataclass(frozen=True)
 class Weights:
     """Weights of the generator's losses; a loss of weight 0 is not computed."""
@@ -140,35 +146,38 @@ class Seg2Eye:
                 {"params": painter["encoder"], "spectral": state.spectral["encoder"]}, references, present
             )
             fake, changed = self.generator.apply(
-                self._generator_variables(painter, state), mask, style, train=True, mutable=["batch_stats"]
+                self.generator_variables(painter, state), mask, style, train=True, mutable=["batch_stats"]
             )
             return fake, (style, features, changed.get("batch_stats", {}))
 
         fake, pullback, (style, features, batch_stats) = jax.vjp(forward, vary(state.painter), has_aux=True)
         metrics: Metrics = {}
         if self.weights.criticise:
-            state, metrics = self._update_discriminator(state, mask, jax.lax.stop_gradient(fake), target)
+            state, metrics = self.update_discriminator(state, mask, jax.lax.stop_gradient(fake), mask, target)
 
         def loss(fake):
-            parts = self._generator_losses(state, mask, fake, target, style, features)
+            parts = self.generator_losses(state, mask, fake, target, style, features)
             total = sum(getattr(self.weights, name) * value for name, value in parts.items())
             return total, parts
 
         (value, parts), cotangent = jax.value_and_grad(loss, has_aux=True)(fake)
         gradient = mean_over_devices(pullback(cotangent)[0])
+        metrics |= mean_over_devices({f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value})
+        metrics["gradient/painter"] = optax.tree.norm(gradient)
+        return self.update_painter(state, gradient, batch_stats), metrics
+
+    def update_painter(self, state: Seg2EyeState, gradient: Any, batch_stats: Any) -> Seg2EyeState:
+        """One step of generator and encoder along ``gradient``, which is that of all devices."""
         updates, optimiser = self.painter_optimiser.update(gradient, state.painter_optimiser, state.painter)
         painter = optax.apply_updates(state.painter, updates)
         advanced = {name: spectral.advance(painter[name], state.spectral[name]) for name in painter}
-        metrics |= mean_over_devices({f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value})
-        metrics["gradient/painter"] = optax.tree.norm(gradient)
-        state = state.replace(
+        return state.replace(
             painter=painter,
             average=self._averaged(state.average, painter, batch_stats),
             painter_optimiser=optimiser,
             spectral=state.spectral | advanced,
             batch_stats=batch_stats,
         )
-        return state, metrics
 
     def _averaged(self, average: Variables, painter, batch_stats) -> Variables:
         """The moving average one step on."""
@@ -198,19 +207,17 @@ class Seg2Eye:
             )
         present = None
         if self.vary_references and count > 1:
-            shown = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, 1), (), 1, count + 1))(keys)
-            # Any of them, whatever the order that they came in.
-            places = jax.vmap(lambda k: jax.random.permutation(jax.random.fold_in(k, 2), count))(keys)
-            present = places < shown[:, None]
+            present = jax.vmap(lambda k: some_of(k, count))(keys)
         return mask, to_float(target), to_float(references), present
 
-    def _generator_variables(self, painter, state: Seg2EyeState) -> dict[str, Any]:
+    def generator_variables(self, painter, state: Seg2EyeState) -> dict[str, Any]:
+        """The generator's collections with the parameters ``painter``, for a forward pass in training."""
         variables = {"params": painter["generator"], "spectral": state.spectral["generator"]}
         return variables | ({"batch_stats": state.batch_stats} if state.batch_stats else {})
 
-    def _update_discriminator(self, state: Seg2EyeState, mask, fake, target) -> tuple[Seg2EyeState, Metrics]:
-        """One descent of D on the hinge loss."""
-        masks, images = jnp.concatenate([mask, mask]), jnp.concatenate([fake, target])
+    def update_discriminator(self, state: Seg2EyeState, fake_mask, fake, mask, target) -> tuple[Seg2EyeState, Metrics]:
+        """One descent of D on the hinge loss; as many fakes as targets, each with its mask."""
+        masks, images = jnp.concatenate([fake_mask, mask]), jnp.concatenate([fake, target])
 
         def loss(params):
             scales: Any = self.discriminator.apply(
@@ -239,7 +246,7 @@ class Seg2Eye:
         )
         return state, metrics
 
-    def _generator_losses(self, state: Seg2EyeState, mask, fake, target, style, features) -> Metrics:
+    def generator_losses(self, state: Seg2EyeState, mask, fake, target, style, features) -> Metrics:
         """Every loss of non-zero weight, by its name in :class:`Weights`.
 
         The encoder is a measuring instrument here: it learns through the generator's use of its code, not by

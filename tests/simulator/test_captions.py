@@ -16,6 +16,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.simulator import View
 from eyegan_jax.simulator.captions import (
     GRAMMAR,
+    HIDDEN,
     VOCABULARY,
     bins,
     caption,
@@ -24,9 +25,19 @@ from eyegan_jax.simulator.captions import (
     mirror_text,
     parse,
 )
-from eyegan_jax.simulator.labels import picture_bins
+from eyegan_jax.simulator.labels import parameters_by_name, picture_bins
+from eyegan_jax.tokeniser import ARTICLES
 
-any_bins = st.fixed_dictionaries({name: st.sampled_from(sorted(names)) for name, names in GRAMMAR.items()})
+
+def possible(found):
+    """Without what the other bins hide."""
+    hidden = {a for (cause, name), attributes in HIDDEN.items() if found[cause] == name for a in attributes}
+    return {name: value for name, value in found.items() if name not in hidden}
+
+
+any_bins = st.fixed_dictionaries({name: st.sampled_from(sorted(names)) for name, names in GRAMMAR.items()}).map(
+    possible
+)
 
 
 @given(any_bins, st.integers(0, 2**31))
@@ -39,13 +50,15 @@ def test_every_stated_clause_is_recovered(found, seed):
     # The order of clauses carries no meaning.
     assert parse(", ".join(reversed(text.split(", ")))) == parsed
     assert parse(caption(found, seed, chance=1.0)) == found
-    assert set(text.replace(",", "").split()) <= set(VOCABULARY)
+    assert set(text.replace(",", "").split()) <= {*VOCABULARY, *ARTICLES}
+    # Filling words and missing commas change nothing.
+    assert parse("The same eye, now with " + text.replace(", ", " and ")) == parsed
 
 
 @given(any_bins, any_bins, st.integers(0, 2**31))
 def test_delta_states_exactly_what_changed(before, after, seed):
     text = delta_caption(before, after, seed)
-    assert parse(text) == {name: after[name] for name in after if before[name] != after[name]}
+    assert parse(text) == {name: after[name] for name in after if before.get(name) != after[name]}
 
 
 @given(any_bins, st.integers(0, 2**31))
@@ -61,6 +74,39 @@ def test_no_phrase_means_two_things():
     assert len(phrases) == len(set(phrases))
     with pytest.raises(UserError, match="purple"):
         parse("purple iris")
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("", "found no words"),
+        (" , ", "found no words"),
+        ("blu iris", "found 'blu' .did you mean 'blue'"),
+        ("looking left and iris", "found 'iris'"),
+        ("looking left, looking far right", "one gaze yaw, found 'left' and 'far right'"),
+        ("closed eye with dilated pupil", "hides the pupil, with pupil 'dilated'"),
+        ("infrared picture, blue iris", "hides the iris"),
+    ],
+)
+def test_what_makes_no_sense_is_named(text, message):
+    with pytest.raises(UserError, match=message):
+        parse(text)
+
+
+def test_plain_english_is_understood():
+    assert parse("The same eye, now looking far left with a wide pupil.") == {
+        "gaze yaw": "far left",
+        "pupil": "dilated",
+    }
+    assert parse("Half closed eye and glasses with a thin frame") == {"lid": "half closed", "glasses": "thin"}
+    assert parse("the same eye") == {}
+
+
+def test_a_closed_eye_says_nothing_of_its_ball():
+    subjects, captures, _ = eyes()
+    values = parameters_by_name(one(subjects, 0), one(captures, 0))
+    shut, opened = (bins(values | {"opening": opening}) for opening in (0.01, 0.3))
+    assert shut["lid"] == "closed" and {"pupil", "iris", "gaze yaw", "gaze pitch"} == set(opened) - set(shut)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,6 @@ from tinyrun import TOTAL, assert_same_runs, finish, flags, losses_of, run, star
 from eyegan_jax.systems import simgan
 from eyegan_jax.training import loop
 
-# Long and not yet seen to pass as a whole: several processes, kills and full disks.
-pytestmark = pytest.mark.slow
-
 KILLED = -9
 
 
@@ -34,8 +31,9 @@ def test_kill_9_at_a_known_moment(images, straight, tmp_path, event):
     assert [line["step"] for line in losses_of(workdir)] == list(range(1, TOTAL + 1))
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments(images, straight, tmp_path):
-    """The short form: one run killed again and again until it gets through."""
+    """One run killed again and again until it gets through."""
     kill_until_done(images, straight, tmp_path / "run", kills=2, seed=0)
 
 
@@ -79,6 +77,7 @@ def test_full_disk_is_one_line_and_leaves_the_checkpoint_before(images, straight
     assert_same_runs(workdir, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_small_file_system(images, straight, tmp_path):
     """The same on a file system that really is full."""

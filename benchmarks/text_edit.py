@@ -1,0 +1,148 @@
+"""Text-guided editing: trains every arm with every seed, judges all on unseen people, records one table.
+
+    python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full dong unpaired nowords] [--steps N]
+        [--dtype bfloat16] [--variant large] [--smoke] [--out docs]
+
+Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
+reader (the judge of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
+Writes OUT/results/text_edit.json, OUT/images/text_edit.png and text_edit_real.png.
+"""
+
+import argparse
+import json
+import runpy
+import time
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+
+from eyegan_jax.evaluation import results
+from eyegan_jax.evaluation import text_edit as judging
+from eyegan_jax.evaluation.metrics import Mean
+from eyegan_jax.evaluation.text_edit_readers import train_reader
+from eyegan_jax.models import load_model
+from eyegan_jax.simulator.captions import ATTRIBUTES
+from eyegan_jax.training.loop import train
+
+ROOT = Path(__file__).resolve().parents[1]
+ARMS = ("full", "unpaired", "nowords", "dong")
+GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
+
+
+def training_config(arguments: argparse.Namespace, arm: str, seed: int) -> ml_collections.ConfigDict:
+    """The base variant, changed by the arm's own."""
+    module = runpy.run_path(str(ROOT / "configs" / "text_edit.py"))
+    config = module["get_config"]("smoke" if arguments.smoke else arguments.variant).unlock()
+    if arm != "full":
+        module[arm](config)
+    config.seed = seed
+    config.steps, config.dtype = arguments.steps or config.steps, arguments.dtype
+    config.run.checkpoint_every = config.run.samples_every = max(1, config.steps // 4)
+    config.run.log_every = max(1, config.steps // 200)
+    # Linearly to zero over the second half: what is judged is a rested network.
+    for optimiser in (config.text_edit.painter_optimiser, config.text_edit.critic_optimiser):
+        optimiser.decay_start, optimiser.decay_end = config.steps // 2, config.steps
+    return config.lock()
+
+
+def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) -> dict:
+    """The figures of one training, from its folder if they are there."""
+    folder = arguments.workdir / f"seed{seed}" / arm
+    config = training_config(arguments, arm, seed)
+    path = folder / "figures.json"
+    stamp = {"steps": config.steps, "pairs": len(task["image"])}
+    if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
+        return found["figures"]
+    started = time.perf_counter()
+    train(config, folder)
+    print(f"seed {seed}: {arm} trained in {time.perf_counter() - started:.0f} s", flush=True)
+    table = judging.judge_arms({arm: load_model(folder, judging.STATE)}, task, reader, config)
+    results.write_json(path, {"stamp": stamp, "figures": table[arm]})
+    results.write_json(arguments.workdir / "baselines.json", {n: row for n, row in table.items() if n != arm})
+    return json.loads(path.read_text())["figures"]
+
+
+def over_seeds(figures: list[dict]) -> dict:
+    """Mean and spread over seeds of every figure, nested as they are."""
+
+    def merge(values):
+        if isinstance(values[0], dict):
+            return {name: merge([value[name] for value in values]) for name in values[0]}
+        return Mean(values).result()
+
+    return merge(figures)
+
+
+def against_goals(arm: dict) -> dict:
+    """The arm's attributes that miss a goal, with their figures."""
+    success, drift = ({a: v["mean"] for a, v in arm[f"{n}_by_attribute"].items()} for n in ("success", "drift"))
+    return {
+        "goals": GOALS,
+        "success_below": {a: v for a, v in success.items() if v is not None and v < GOALS["success"]},
+        "drift_above": {a: v for a, v in drift.items() if v is not None and v > GOALS["drift"]},
+        "as_is_over_floor": arm["as_is_l1"]["mean"] / max(arm["floor_l1"]["mean"], 1e-9),
+    }
+
+
+def as_text(table: dict) -> str:
+    """The table in Markdown, one arm per row."""
+
+    def cell(value):
+        if not isinstance(value, dict):
+            return "-" if value is None else f"{value:.4g}"
+        return "-" if value["mean"] is None else f"{value['mean']:.4g} ± {value['std'] or 0.0:.2g}"
+
+    lines = ["| arm | " + " | ".join(judging.COLUMNS) + " |", "|---" * (len(judging.COLUMNS) + 1) + "|"]
+    lines += [f"| {n} | " + " | ".join(cell(row.get(c)) for c in judging.COLUMNS) + " |" for n, row in table.items()]
+    return "\n".join(lines)
+
+
+def draw(arguments: argparse.Namespace, config, task) -> None:
+    """The figures of the docs, by the full system of the first seed."""
+    model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / "full", judging.STATE)
+    plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
+    rows = np.flatnonzero(plain)[: config.evaluation.rows]
+    images = {"text_edit": task["image"][rows], "text_edit_real": judging.real_eyes(config, config.evaluation.rows)}
+    for name, pictures in images.items():
+        if pictures is not None:
+            path = arguments.out / "images" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(judging.sheet(model, pictures, "").png)
+            print(f"picture: {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--steps", type=int, help="adversarial steps of every arm (default: the config's)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--variant", default="", help="of configs/text_edit.py, the full system")
+    parser.add_argument("--smoke", action="store_true", help="tiny: only shows that everything runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    arguments = parser.parse_args()
+    arguments.workdir = arguments.workdir.resolve()
+    config = training_config(arguments, "full", 1000)
+    task = judging.make_task(config)
+    reader = train_reader(config, arguments.workdir / "reader.msgpack")
+    print("reader:", json.dumps(reader.accuracy), flush=True)
+    table = {}
+    for arm in arguments.arms:
+        table[arm] = over_seeds([judge_arm(arguments, arm, seed, task, reader) for seed in arguments.seeds])
+        print(as_text({arm: table[arm]}), flush=True)
+    table = json.loads((arguments.workdir / "baselines.json").read_text()) | table
+    found = {"table": table, "reader_accuracy": reader.accuracy}
+    if "full" in table:
+        found["full_against_goals"] = against_goals(table["full"])
+        draw(arguments, config, task)
+    command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
+    if arguments.steps:
+        command += f" --steps={arguments.steps}"
+    path = results.record("text_edit", command, config, found, arguments.seeds, arguments.out / "results")
+    print(f"over {len(arguments.seeds)} seed(s)\n{as_text(table)}\nwritten: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Text-guided editing: "the same eye, now looking far left with a wide pupil", on simulated eyes in colour.
+
+command:   python train.py --config=configs/text_edit.py[:variant]
+hardware:  an accelerator (minutes); two CPU cores for ``smoke``
+variants:  smoke       the real code with tiny networks
+           large       wider networks for an accelerator
+           paper       256x256 with stacked outputs at 64, 128 and 256 pixels, as SIMGAN
+           dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
+           unpaired    without the simulator's true edits
+           nowords     a sentence-level critic instead of word-level local heads
+           cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
+                       --config.data.edits.vocabulary=FILE (docs/text_edit.md)
+"""
+
+import ml_collections
+
+from eyegan_jax.data.streams import stream_config
+from eyegan_jax.simulator.edits import EDITABLE
+from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.training.defaults import apply_variant, base_config
+
+HELD_OUT = 1_000_000
+"""Number of the first person that no training sees."""
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = base_config("text_edit")
+    config.image_shape = (64, 96, 3)
+    config.batch_size = 32
+    config.steps = 12000
+    config.run.samples_every = 1000
+    config.run.checkpoint_every = 2000
+    fields = ("image", "target_image", "bins", "target_bins", "subject")
+    config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"edits": fields, "held_out": fields}})
+    eyes = {"domain": "simulated", "view": "color_64", "attributes": EDITABLE}
+    config.data.edits = stream_config("edits", people=500_000, pool=60_000, **eyes)
+    config.data.held_out = stream_config("edits", first_person=HELD_OUT, people=500_000, pool=2048, **eyes)
+    config.text_edit = networks()
+    config.evaluation = ml_collections.ConfigDict(
+        {
+            "reader_people": 2_000_000,  # number of the first person whom the readers (the judges) learn from
+            "reader_images": 60_000,
+            "reader_steps": 6000,
+            "reader_widths": (64, 128, 256),
+            "rows": 6,  # eyes of the figure
+        }
+    )
+    variants = (smoke, large, paper, dong, unpaired, nowords, cub, oxford102)
+    return apply_variant(config, variant, {change.__name__: change for change in variants})
+
+
+def networks() -> ml_collections.ConfigDict:
+    c = ml_collections.ConfigDict()
+    c.text = ml_collections.ConfigDict({"embedding": 64, "features": 128})  # features: of a word, both GRUs' width
+    c.generator = ml_collections.ConfigDict(
+        {
+            "width": 32,  # channels at full size
+            "scales": 3,  # halvings on the way to the residual blocks
+            "code": 128,  # of the sentence, from conditioning augmentation
+            "blocks": 4,
+            "outputs": 1,  # stacked outputs, from coarse to full size
+            "skips": True,  # the encoder's features join the decoder
+            "blend": True,  # a painted mask says where the picture stays
+        }
+    )
+    c.critic = ml_collections.ConfigDict(
+        {
+            "width": 48,
+            "layers": 4,
+            "conditional": "words",  # local heads made by every word, or "sentence"
+            "patches": True,  # judge realism without the sentence, too
+            "code": 128,  # of the sentence, where conditional = "sentence"
+        }
+    )
+    c.image = ml_collections.ConfigDict({"width": 32, "layers": 4})  # image side of the embedding
+    c.embedding_steps = 2000  # visual-semantic pre-training of the text encoder
+    c.margin = 0.2
+    c.frozen_text = False  # True: text encoders stay as they were pre-trained
+    c.loss = ml_collections.ConfigDict(
+        {
+            "real": 1.0,
+            "match": 5.0,
+            "wrong": 5.0,
+            "relevant": 0.0,
+            "adversarial": 1.0,
+            "conditional": 10.0,
+            "kl": 0.05,
+            "reconstruction": 10.0,
+            "paired": 30.0,  # needs a stream with target_image
+        }
+    )
+    c.painter_optimiser = optimiser_config("adam", 4e-4)
+    c.critic_optimiser = optimiser_config("adam", 4e-4)
+    for optimiser in (c.painter_optimiser, c.critic_optimiser):
+        optimiser.b1, optimiser.b2 = 0.5, 0.999
+    c.embedding_optimiser = optimiser_config("adam", 1e-3)
+    c.averaging = 0.999
+    return c
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+    config.image_shape = (24, 36, 3)
+    config.batch_size = 8
+    config.steps = 4
+    config.data.edits.pool = config.data.held_out.pool = 16
+    c = config.text_edit
+    c.embedding_steps = 2
+    c.text.update({"embedding": 8, "features": 8})
+    c.generator.update({"width": 4, "scales": 1, "code": 8, "blocks": 1})
+    c.critic.update({"width": 4, "layers": 2, "code": 8})
+    c.image.update({"width": 4, "layers": 2})
+    config.evaluation.update({"reader_images": 32, "reader_steps": 4, "reader_widths": (16,), "rows": 2})
+    config.run.log_every = 1
+    config.run.checkpoint_every = config.run.samples_every = 6
+    config.run.samples = 4
+
+
+def large(config: ml_collections.ConfigDict) -> None:
+    config.steps = 20000
+    config.text_edit.generator.update({"width": 64, "blocks": 6})
+    config.text_edit.critic.width = 64
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+    large(config)
+    config.image_shape = (256, 256, 3)
+    config.data.edits.pool = 12_000
+    config.text_edit.generator.update({"width": 32, "scales": 5, "outputs": 3})
+    config.text_edit.critic.update({"width": 32, "layers": 5})
+    config.text_edit.image.layers = 6
+
+
+def dong(config: ml_collections.ConfigDict) -> None:
+    c = config.text_edit
+    c.generator.update({"width": 2 * c.generator.width, "scales": 2, "skips": False, "blend": False})
+    c.critic.update({"conditional": "sentence", "patches": False})
+    c.frozen_text = True
+    c.loss.update({"real": 0.0, "match": 1.0, "wrong": 0.5, "relevant": 0.5, "adversarial": 0.0, "conditional": 1.0})
+    c.loss.update({"kl": 1.0, "reconstruction": 0.0, "paired": 0.0})
+
+
+def unpaired(config: ml_collections.ConfigDict) -> None:
+    config.text_edit.loss.paired = 0.0
+
+
+def nowords(config: ml_collections.ConfigDict) -> None:
+    config.text_edit.critic.conditional = "sentence"
+
+
+def captioned(config: ml_collections.ConfigDict, kind: str, test: str) -> None:
+    config.image_shape = (64, 64, 3)
+    config.batch_size = 64
+    streams = {"edits": "train", "held_out": test}
+    for name, split in streams.items():
+        config.data[name] = stream_config(kind, split=split, vocabulary="", length=32)
+    config.text_edit.loss.paired = 0.0
+
+
+def cub(config: ml_collections.ConfigDict) -> None:
+    captioned(config, "cub", "test")
+
+
+def oxford102(config: ml_collections.ConfigDict) -> None:
+    captioned(config, "oxford102", "test")

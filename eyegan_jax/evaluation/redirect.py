@@ -1,0 +1,169 @@
+"""The report of a gaze redirection run: its figures beside the baselines', eyes turned, and real eyes swept."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from eyegan_jax import models, redirecting, simulator
+from eyegan_jax.data.catalog import open_set, realdata_dir
+from eyegan_jax.data.examples import BadExample
+from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.pipeline import in_channels
+from eyegan_jax.evaluation import redirection
+from eyegan_jax.evaluation.redirection import SWEEP, Bench, Judges
+from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
+from eyegan_jax.gaze import angles_to_vector
+from eyegan_jax.pictures import grid_png
+
+REAL_FOLDERS = {"visible": ("mpiigaze",), "infrared": ("meye", "mrgaze")}
+"""Folders of real test images that suit each look."""
+
+COLUMNS = {
+    "gaze error": "gaze_error.mean",
+    "judge's own": "own_error.mean",
+    "distance to truth": "distance.mean",
+    "mIoU": "miou",
+    "judge's own mIoU": "miou_ceiling",
+    "own person nearer": "identity.recognised",
+    "there and back, L1": "round_trip.mean",
+    "sweep rank": "sweep.rank.mean",
+    "sweep slope": "sweep.slope.mean",
+}
+
+
+def at(row: Mapping[str, Any], path: str) -> Any:
+    for key in path.split("."):
+        row = row[key]
+    return row
+
+
+def table_of(rows: Mapping[str, Any], note: str = "") -> Table:
+    """Methods by row, :data:`COLUMNS` by column."""
+    return Table(("", *COLUMNS), [(name, *(at(row, p) for p in COLUMNS.values())) for name, row in rows.items()], note)
+
+
+def turn_table(rows: Mapping[str, Any]) -> Table:
+    """Gaze error by the size of the turn."""
+    turns = list(next(iter(rows.values()))["by_turn"])
+    cells = [(name, *(row["by_turn"][t]["gaze_error"]["mean"] for t in turns)) for name, row in rows.items()]
+    own = next(iter(rows.values()))["by_turn"]
+    cells.append(("judge's own", *(own[t]["own_error"]["mean"] for t in turns)))
+    return Table(("gaze error, degrees", *(f"turned by {t}" for t in turns)), cells)
+
+
+def glasses_table(rows: Mapping[str, Any]) -> Table | None:
+    """What becomes of glasses, where any are worn."""
+    names = ("distance", "distance_without", "seen_before", "seen_after", "seen_in_truth")
+    cells = [(name, *(row["glasses"][n] for n in names)) for name, row in rows.items() if row["glasses"]["n"]]
+    titles = ("distance with", "distance without", "seen before", "seen after", "seen in the truth")
+    return Table(("glasses", *titles), cells) if cells else None
+
+
+def example_sheet(turns: Mapping[str, redirection.Turn], bench: Bench, columns: int = 10) -> np.ndarray:
+    """Source, every method's picture and the truth, ``[rows, columns, H, W, C]``, turns in growing order."""
+    order = np.argsort(bench.degrees, kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, min(columns, len(order))).astype(int)]
+    some = {name: value[chosen] for name, value in bench.pairs.items()}
+    made = [turn(some, some["target_gaze"]) for turn in turns.values()]
+    return np.stack([some["image"], *made, some["target_image"]])
+
+
+def sweep_sheet(turn: redirection.Turn, pictures: Mapping[str, np.ndarray], judges: Judges) -> tuple[dict, np.ndarray]:
+    """Figures of a sweep, and the source with all steps, one eye per row."""
+    figures, images = redirection.sweep(turn, pictures, judges)
+    return figures, np.concatenate([pictures["image"][:, None], images], axis=1)
+
+
+def real_eyes(folder: Path, shape: tuple[int, int, int], count: int = 12) -> np.ndarray:
+    """Pictures of a folder of real eyes, uint8 ``[N, H, W, C]``: the middle of each, different people first."""
+    eyes = open_set({"kind": "folder", "dir": str(folder)})
+    height, width, channels = shape
+    found: list[np.ndarray] = []
+    # Names sort by person: evenly spread ones are of different people.
+    for index in np.linspace(0, len(eyes) - 1, min(3 * count, len(eyes))).astype(int):
+        try:
+            image = in_channels(eyes[int(index)]["image"], channels)
+        except BadExample:
+            continue
+        box = redirecting.middle_box(image.shape[0], image.shape[1], shape)
+        found.append(resample(image, box, height, width))
+    return np.stack(found)
+
+
+def real_sweeps(tool: redirecting.Redirector, judges: Judges, look: str, count: int = 12) -> dict[str, Any]:
+    """Sweeps of open real eyes by folder: figures and sheets; empty where the test images are not at hand."""
+    results = {}
+    for name in REAL_FOLDERS[look]:
+        folder = realdata_dir(name)
+        if folder is None:
+            continue
+        images = real_eyes(folder, tool.shape, count)
+        images = images[tool.opening(images) > redirecting.LEAST_OPENING][:count]
+        if not len(images):
+            continue
+        seen = tool.read(images)
+        pictures = {"image": images, "gaze": np.asarray(angles_to_vector(np.radians(seen)))}
+        figures, sheet = sweep_sheet(redirection.redirecting(tool), pictures, judges)
+        figures["reading_differs_by"] = float(np.abs(redirection.degrees_of(judges.gaze(images)) - seen).mean())
+        results[name] = {"figures": figures, "sheet": sheet}
+    return results
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
+    """Write ``workdir/report`` for a run of ``redirect`` or ``gaze_gan``; ``config.evaluation`` sets sizes."""
+    model = models.load_model(workdir, redirecting.STATE)
+    tool = redirecting.redirector(model)
+    title = "subject guided" if config.system == "redirect" else "He et al. 2019"
+    benches = redirection.prepare(config)
+    metrics: dict[str, Any] = {}
+    sections: list[Section] = []
+    headlines: list[Headline] = []
+    titles = {"labelled": "People of the labelled domain", "real": "People of the domain without labels"}
+    for name, bench in benches.items():
+        turns = redirection.methods(tool, bench, title, references=config.system == "redirect")
+        rows = redirection.table(turns, bench, config.evaluation.sweeps)
+        metrics[name] = rows
+        ours = rows[title]
+        metrics[f"{name}_reached"] = redirection.verdict(ours)
+        own = f"judge's own {ours['own_error']['mean']:.1f}"
+        headlines.append(Headline(f"gaze error, {name}", ours["gaze_error"]["mean"], "degrees", own))
+        sheet = example_sheet({"nearest": turns["nearest neighbour"], title: turns[title]}, bench)
+        _, swept = sweep_sheet(turns[title], redirection.first(bench.pairs, 6), bench.judges)
+        grid_png(sheet, workdir / "report" / f"turned_{name}.png")
+        tables = [table_of(rows, f"{len(bench.degrees)} turns of strangers"), turn_table(rows), glasses_table(rows)]
+        labels = ["source", "nearest", title, "truth"]
+        steps = ["as it is", *(f"{yaw:g}" for yaw in SWEEP)]
+        pictures = [
+            grid(sheet, "Turned by growing angles", row_labels=labels),
+            grid(swept, "From one side to the other: yaw in degrees", column_labels=steps),
+        ]
+        sections.append(Section(titles[name], tables=[t for t in tables if t], pictures=pictures))
+    judges = next(iter(benches.values())).judges
+    found = real_sweeps(tool, judges, simulator.find_view(config.data.pairs.view).look)
+    if not found:
+        logging.getLogger(__name__).warning("no real test images (EYEGAN_REALDATA): the report has none")
+    metrics["real_images"] = {name: result["figures"] for name, result in found.items()}
+    for name, result in found.items():
+        grid_png(result["sheet"], workdir / "report" / f"swept_{name}.png")
+        caption = "What is known of them is how the judge, trained on simulated eyes, reads them."
+        steps = ["as it is", *(f"{yaw:g}" for yaw in SWEEP)]
+        rows_of = [(key, value) for key, value in result["figures"].items()]
+        shown: list[Picture] = [grid(result["sheet"], caption, column_labels=steps)]
+        sections.append(Section(f"Real eyes: {name}", tables=[Table(("figure", "value"), rows_of)], pictures=shown))
+    fields = ("loss/redirector", "loss/painter", "loss/generator", "loss/discriminator", "error/gaze_degrees")
+    curves = loss_curves(workdir, fields)
+    if curves:
+        sections.append(Section("Training", pictures=[curves]))
+    report = Report(
+        f"Gaze redirection ({title}), {model.step} steps",
+        metrics,
+        sections,
+        headlines,
+        config=config.to_dict(),
+        command=f"python evaluate.py --workdir={workdir}",
+    )
+    return write_report(workdir, report)

@@ -1,0 +1,223 @@
+"""Judging text-guided edits of unseen simulated people: was the sentence followed, and did the rest stay?"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from eyegan_jax.data.captioned import CAPTIONED
+from eyegan_jax.data.catalog import realdata_dir
+from eyegan_jax.data.decode import SUFFIXES, decode_image
+from eyegan_jax.data.geometry import resize
+from eyegan_jax.data.streams import build_stream
+from eyegan_jax.editing import STATE, edit_images, encode_texts
+from eyegan_jax.errors import UserError
+from eyegan_jax.evaluation.batches import in_batches
+from eyegan_jax.evaluation.distances import image_distances
+from eyegan_jax.evaluation.metrics import Mean, rmse
+from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
+from eyegan_jax.evaluation.text_edit_readers import Reader, train_reader
+from eyegan_jax.models import Model, load_model
+from eyegan_jax.simulator.caption_tokens import TOKENISER
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+
+SENTENCES = (
+    "looking far left",
+    "looking far right",
+    "a dilated pupil",
+    "a blue iris",
+    "lids half closed",
+    "thick glasses",
+    "very dark skin",
+    "dim light",
+    "warm tones",
+)
+"""Columns of the figure."""
+
+COLUMNS = ("success", "drift", "precision", "l1_truth", "rmse_truth", "kid", "as_is_l1", "floor_l1")
+
+Edit = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""uint8 images ``[N, H, W, C]`` and tokens ``[N, L]`` to uint8 images."""
+
+
+def make_task(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
+    """The held-out pairs with one sentence each, as arrays: image, target_image, bins, target_bins, text, own."""
+    stream = config.data.held_out
+    if stream.kind in CAPTIONED or not stream.pool:
+        raise UserError("config.data.held_out: expected kind 'edits' with a pool, since truth is the simulator's")
+    source: Any = build_stream(config, stream, "held_out")
+    # The pool row by row, not by chance: every pair once, its sentences by its own key.
+    key = jax.random.fold_in(jax.random.key(config.seed), 79)
+    from eyegan_jax.simulator.edits import say_edit
+
+    pool = source.resident
+    say = jax.jit(
+        jax.vmap(
+            lambda i, before, after: say_edit(
+                jax.random.fold_in(key, i), {"bins": before, "target_bins": after}, stream.attributes
+            )
+        )
+    )
+    texts = jax.device_get(say(np.arange(stream.pool), pool["bins"], pool["target_bins"]))
+    return {name: np.asarray(values) for name, values in {**pool, **texts}.items()}
+
+
+def edit_function(model: Model) -> Edit:
+    """A run's edits, any number of them, compiled once."""
+    from eyegan_jax import systems
+    from eyegan_jax.images import to_float, to_uint8
+
+    system: Any = systems.build_system(model.config)
+
+    @jax.jit
+    def some(images, tokens):
+        return to_uint8(system.edit(model.params["average"], to_float(images), tokens))
+
+    def edit(images: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        return in_batches(lambda rows: some(images[rows], tokens[rows]), np.arange(len(images)), BATCH)
+
+    return edit
+
+
+def changed(task: Mapping[str, np.ndarray], attributes: Sequence[str]) -> np.ndarray:
+    """bool ``[N, A]``: what the sentence of each pair asks to change."""
+    known = np.array([attribute in attributes for attribute in ATTRIBUTES])
+    return (task["bins"] != task["target_bins"]) & (task["target_bins"] != UNSAID) & known
+
+
+def judge(
+    edited: np.ndarray, task: Mapping[str, np.ndarray], reader: Reader, attributes: Sequence[str], seed: int = 0
+) -> dict[str, Any]:
+    """Every figure of edited pictures, uint8 ``[N, H, W, C]``, but those of :func:`as_is`.
+
+    success: percent of pairs on which the reader finds the wanted bin, per attribute and, as their mean, over all.
+    drift: percent on which it finds another bin than in the source, of attributes that both pictures show and that
+        do not change. precision: ``(1 - mean |edited - source|) success``, differences as share of the range
+        (manipulative precision, ManiGAN, with the reader's verdict in place of a text-image cosine).
+    l1_truth, rmse_truth: gray levels to the true edited picture; kid: to the set of true edited pictures.
+    """
+    asked = changed(task, attributes)
+    before, found = reader.read(task["image"]), reader.read(edited)
+    known = np.array([attribute in attributes for attribute in ATTRIBUTES])
+    stays = (task["bins"] == task["target_bins"]) & (task["bins"] != UNSAID) & known
+    right, moved = found == task["target_bins"], found != before
+    success = {a: _percent(right[:, i], asked[:, i]) for i, a in enumerate(ATTRIBUTES) if a in attributes}
+    drift = {a: _percent(moved[:, i], stays[:, i]) for i, a in enumerate(ATTRIBUTES) if a in attributes}
+    mean_success, mean_drift = (Mean(values.values()).result()["mean"] for values in (success, drift))
+    difference = np.abs(edited.astype(np.float64) - task["image"]).mean() / 255.0
+    return {
+        "success": mean_success,
+        "drift": mean_drift,
+        "precision": None if mean_success is None else (1.0 - difference) * mean_success / 100.0,
+        "l1_truth": float(np.abs(edited.astype(np.float64) - task["target_image"]).mean()),
+        "rmse_truth": float(rmse(edited, task["target_image"]).mean()),
+        "kid": image_distances(edited, task["target_image"], seed)["kid"]["mean"],  # type: ignore[index]
+        "success_by_attribute": success,
+        "drift_by_attribute": drift,
+        "pairs": len(edited),
+    }
+
+
+def _percent(values: np.ndarray, where: np.ndarray) -> float | None:
+    return 100.0 * float(values[where].mean()) if where.any() else None
+
+
+def as_is(edit: Edit, task: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Mean absolute change in gray levels under a sentence that describes the picture as it is, and the floor.
+
+    The floor is the change under "same eye", which asks for nothing: what passing through the network costs.
+    """
+    images = task["image"]
+    nothing = np.broadcast_to(TOKENISER.encode("same eye"), task["own"].shape)
+    costs = [np.abs(edit(images, tokens).astype(np.float64) - images).mean() for tokens in (task["own"], nothing)]
+    return {"as_is_l1": float(costs[0]), "floor_l1": float(costs[1])}
+
+
+def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What needs no learning: the picture as it was, and the true edit (what the reader could find at best)."""
+    return {"copy input": task["image"], "true edit": task["target_image"]}
+
+
+def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | None:
+    """Real pictures of whole eyes at the run's size, uint8 ``[N, H, W, C]``; None where there are none."""
+    folder = realdata_dir("mrgaze")
+    if folder is None:
+        return None
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    height, width, channels = config.image_shape
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
+    examples: list[Any] = [{"image": decode_image(path, path.name, channels), "name": path.name} for path in chosen]
+    return np.stack([resize(example, height, width, "crop")["image"] for example in examples])
+
+
+def sheet(model: Model, images: np.ndarray, caption: str) -> Picture:
+    """One eye per row, one sentence per column."""
+    edit = jax.jit(partial(edit_images, model, tokens=encode_texts(model.config, SENTENCES)))
+    cells = np.concatenate([images[:, None], np.asarray(edit(images))], axis=1)
+    return grid(cells, caption, column_labels=["picture", *SENTENCES], scale=max(1, -(-150 // images.shape[2])))
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
+    """Write ``workdir/report``: the table of the run and of what needs no learning, and the figure."""
+    workdir = Path(workdir)
+    task, model = make_task(config), load_model(workdir, STATE)
+    reader = train_reader(config, workdir / "reader.msgpack")
+    table = judge_arms({config.system: model}, task, reader, config)
+    attributes = config.data.edits.attributes
+    rows = [(name, *(row.get(c) for c in COLUMNS)) for name, row in table.items()]
+    by_attribute = [
+        (
+            a,
+            None if (share := reader.accuracy[a]) is None else 100.0 * share,
+            *(row[f"{what}_by_attribute"][a] for row in table.values() for what in ("success", "drift")),
+        )
+        for a in attributes
+    ]
+    columns = ["attribute", "reader", *(f"{name}: {what}" for name in table for what in ("success", "drift"))]
+    # Eyes that show what the sentences speak of: open, without glasses.
+    plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
+    chosen = task["image"][np.flatnonzero(plain)[: config.evaluation.rows]]
+    figures = [sheet(model, chosen, "unseen simulated people")] if len(chosen) else []
+    real = real_eyes(config, config.evaluation.rows)
+    if real is None:
+        log.warning("no real test images (EYEGAN_REALDATA): the report has simulated people only")
+    else:
+        figures.append(sheet(model, real, "real infrared eyes (mrgaze), which the model was not made for"))
+    own = table[config.system]
+    curves = loss_curves(workdir, ("loss/painter", "loss/critic", "loss/paired", "score/own", "score/wrong"))
+    report = Report(
+        f"Text-guided editing, {model.step} steps",
+        {"text_edit": table, "reader": reader.accuracy},
+        [
+            Section("One eye per row, one sentence per column", pictures=figures),
+            Section("Unseen simulated people", tables=[Table(("arm", *COLUMNS), rows)]),
+            Section(
+                "By attribute, percent", tables=[Table(columns, by_attribute)], pictures=[curves] if curves else []
+            ),
+        ],
+        [Headline("success, percent", own["success"]), Headline("drift, percent", own["drift"])],
+        config=config,
+        command=f"python evaluate.py --workdir={workdir}",
+    )
+    return write_report(workdir, report)
+
+
+def judge_arms(
+    models: Mapping[str, Model], task: Mapping[str, np.ndarray], reader: Reader, config: ml_collections.ConfigDict
+) -> dict[str, dict[str, Any]]:
+    """The table: baselines, then every model."""
+    attributes = config.data.edits.attributes
+    table = {name: judge(images, task, reader, attributes) for name, images in baselines(task).items()}
+    for name, model in models.items():
+        edit = edit_function(model)
+        table[name] = judge(edit(task["image"], task["text"]), task, reader, attributes) | as_is(edit, task)
+    return table

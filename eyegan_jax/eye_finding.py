@@ -1,0 +1,63 @@
+"""Finding the eye in a larger photo with a segmenter that was trained on pictures of eyes alone."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.pipeline import in_channels
+
+OPENING_WIDTH = 0.62
+"""Width of the lid opening over that of a picture of an eye, as the simulator frames it."""
+
+SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""How many eye pictures fit side by side into the photo, tried one after the other."""
+
+
+def opening_of(probabilities):
+    """Share of the pixels that are sclera, iris or pupil, ``[N]``, from class probabilities ``[N, H, W, 4]``."""
+    return (probabilities.argmax(-1) > 0).mean((1, 2))
+
+
+def find_eye(
+    masks: Callable[[np.ndarray], np.ndarray], photo: np.ndarray, shape: Sequence[int]
+) -> tuple[int, int, int, int] | None:
+    """Box (left, top, right, bottom) of the most certain eye in uint8 ``photo [H, W, C]``; None where there is none.
+
+    masks: class probabilities ``[1, h, w, 4]`` of images ``[1, h, w, shape[2]]`` of any size. shape: height, width and
+    channels of the pictures that the box is for; it has their proportions and may reach beyond the photo.
+
+    The photo is segmented at several sizes. A region of sclera and iris speaks for an eye where it has the width that
+    openings have in training, holds an iris and is certain.
+    """
+    height, width = photo.shape[:2]
+    best, found = 0.0, None
+    for scale in SCALES:
+        wide = round(shape[1] * scale)
+        if scale > 1.0 and wide > 2 * width:
+            break
+        tall = max(8, round(height * wide / width))
+        small = in_channels(resample(photo, (0, 0, width, height), tall, wide), shape[2])
+        probability = np.asarray(masks(small[None]))[0]
+        part = probability.argmax(-1)
+        regions, _ = ndimage.label(part > 0)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
+            inside = regions[rows, columns] == number
+            iris = (part[rows, columns] >= 2) & inside
+            span, lids = columns.stop - columns.start, rows.stop - rows.start
+            # Eyes are wider than high; an iris takes a good part of the opening but not all of it.
+            if span < 0.3 * OPENING_WIDTH * shape[1] or lids > span or not 0.1 < iris.sum() / inside.sum() < 0.95:
+                continue
+            misfit = abs(np.log(span / (OPENING_WIDTH * shape[1])))
+            certain = float(probability.max(-1)[rows, columns][inside].mean())
+            score = certain * np.exp(-2.0 * misfit)
+            if score > best:
+                middle = (columns.start + columns.stop) / 2, (rows.start + rows.stop) / 2
+                best, found = score, (*(m * width / wide for m in middle), span * width / wide)
+    if found is None:
+        return None
+    x, y, span = found
+    half = 0.5 * span / OPENING_WIDTH
+    left, top = round(x - half), round(y - half * shape[0] / shape[1])
+    return left, top, left + max(1, round(2 * half)), top + max(1, round(2 * half * shape[0] / shape[1]))

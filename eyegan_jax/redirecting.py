@@ -1,0 +1,339 @@
+"""``eyegan redirect``: eyes of a folder, a picture or a larger photo, made to look elsewhere.
+
+Angles are those of the camera frame of :mod:`eyegan_jax.gaze`, for left and right eyes alike: pitch is positive
+upwards, yaw towards the left edge of the picture, and nothing has to be flipped.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from eyegan_jax import systems
+from eyegan_jax.bulk import Report, process_folder
+from eyegan_jax.data.decode import decode_image
+from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.pipeline import in_channels
+from eyegan_jax.errors import UserError
+from eyegan_jax.evaluation.batches import in_batches
+from eyegan_jax.eye_finding import find_eye, opening_of
+from eyegan_jax.images import to_float, to_uint8
+from eyegan_jax.models import Model, load_model
+from eyegan_jax.pictures import grid_png
+from eyegan_jax.systems.redirect import REACH
+
+STATE = ("average",)
+"""What a redirector's state holds for use after training."""
+
+LEAST_OPENING = 0.01
+"""Share of a picture that sclera, iris and pupil fill at least where an eye is open."""
+
+FEATHER = 0.12
+"""Share of a box over which what was painted fades into what was there."""
+
+Box = tuple[int, int, int, int]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where eyes shall look, in degrees; None keeps what an eye does now.
+
+    relative: angles are added to the eye's own. Raises UserError where neither angle is given.
+    """
+
+    pitch: float | None
+    yaw: float | None
+    relative: bool = False
+
+    def __post_init__(self):
+        if self.pitch is None and self.yaw is None:
+            raise UserError("redirect: expected --pitch, --yaw or both in degrees, found neither")
+
+    def of(self, seen: np.ndarray) -> np.ndarray:
+        """The wanted (pitch, yaw) ``[N, 2]`` in degrees of eyes that look along ``seen [N, 2]``."""
+        wanted = np.array(seen, np.float64)
+        for i, angle in enumerate((self.pitch, self.yaw)):
+            if angle is not None:
+                wanted[:, i] = seen[:, i] * self.relative + angle
+        return wanted
+
+    def times(self, share: float) -> "Wish":
+        """A point of a sweep: ``share`` of the wish, from -1 to 1."""
+        pitch, yaw = (None if angle is None else share * angle for angle in (self.pitch, self.yaw))
+        return Wish(pitch, yaw, self.relative)
+
+
+@dataclass(frozen=True)
+class Redirector:
+    """A trained model ready for uint8 images ``[N, H, W, C]`` of its own size; any N.
+
+    read: images to (pitch, yaw) ``[N, 2]`` in degrees. turn: images, angles ``[N, 2]`` in degrees and further pictures
+    of the same people ``[N, k, H, W, C]`` (or None) to images. opening: images to the share ``[N]`` that shows an open
+    eye. masks: class probabilities ``[N, H, W, 4]`` of images of any size; None for a model without a segmenter.
+    """
+
+    shape: tuple[int, int, int]
+    read: Callable[[np.ndarray], np.ndarray]
+    turn: Callable[..., np.ndarray]
+    opening: Callable[[np.ndarray], np.ndarray]
+    masks: Callable[[np.ndarray], np.ndarray] | None
+
+
+def redirector(model: Model, batch: int = 16) -> Redirector:
+    """The functions of a trained run of ``redirect`` or ``gaze_gan``; raises UserError for another one."""
+    if model.config.system not in ("redirect", "gaze_gan"):
+        raise UserError(f"{model.path}: expected a redirect or gaze_gan run, found {model.config.system}")
+    system: Any = systems.build_system(model.config)
+    variables = jax.tree.map(jnp.asarray, model.params["average"])
+    read = jax.jit(lambda images: jnp.degrees(system.read_gaze(variables, to_float(images))))
+
+    @jax.jit
+    def turn(images, angles, references):
+        others = None if references is None else to_float(references)
+        return to_uint8(system.redirect(variables, to_float(images), jnp.radians(angles), others))
+
+    def turn_all(images, angles, references=None):
+        angles = np.asarray(angles, np.float32)
+
+        def some(rows):
+            return turn(images[rows], angles[rows], None if references is None else references[rows])
+
+        return in_batches(some, np.arange(len(images)), batch)
+
+    masks = None
+    if model.config.system == "redirect":
+        masks = jax.jit(lambda images: system.masks(variables, to_float(images)))
+
+    def opening(images):
+        # Without a segmenter every picture counts as an open eye.
+        return np.ones(len(images)) if masks is None else in_batches(lambda x: opening_of(masks(x)), images, batch)
+
+    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), turn_all, opening, masks)
+
+
+@dataclass(frozen=True)
+class Redirected:
+    """A picture and what was done to it: the gaze that was seen, the one that was drawn (degrees), and a warning."""
+
+    image: np.ndarray
+    seen: np.ndarray
+    drawn: np.ndarray
+    warning: str = ""
+
+
+def middle_box(height: int, width: int, shape: Sequence[int]) -> Box:
+    """The largest centred box of a picture with the proportions of ``shape`` (H, W, ...)."""
+    scale = min(height / shape[0], width / shape[1])
+    tall, wide = round(shape[0] * scale), round(shape[1] * scale)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return left, top, left + wide, top + tall
+
+
+def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Box], wish: Wish) -> list[Redirected]:
+    """Every picture of uint8 ``[N, H, W, 1 or 3]`` with the eye in its box turned; the rest stays as it is.
+
+    A gaze beyond :data:`REACH` is drawn at its border, and a picture without an open eye is left alone; both come with
+    a warning. Where the model is gray, a coloured picture keeps its colours and changes its brightness.
+    """
+    height, width, channels = tool.shape
+    crops = np.stack([resample(p, box, height, width) for p, box in zip(pictures, boxes, strict=True)])
+    crops = np.stack([in_channels(crop, channels) for crop in crops])
+    seen, opening = tool.read(crops), tool.opening(crops)
+    wanted = wish.of(seen)
+    drawn = np.clip(wanted, -np.array(REACH), REACH)
+    painted = tool.turn(crops, drawn)
+    results = []
+    for i, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+        if opening[i] < LEAST_OPENING:
+            text = "found no open eye, left it as it is"
+            results.append(Redirected(picture, seen[i], seen[i], text))
+            continue
+        text = ""
+        if np.abs(wanted[i] - drawn[i]).max() > 0.5:
+            text = f"asked for {_angles(wanted[i])}, drew {_angles(drawn[i])}: eyes turn no farther"
+        results.append(Redirected(paste(picture, box, crops[i], painted[i]), seen[i], drawn[i], text))
+    return results
+
+
+def _angles(degrees) -> str:
+    return f"pitch {degrees[0]:.0f} yaw {degrees[1]:.0f}"
+
+
+def paste(picture: np.ndarray, box: Box, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """``picture`` with what changed from ``before`` to ``after`` (uint8 ``[h, w, C]``) in ``box``.
+
+    Differences are added, so that the picture keeps its own sharpness where nothing changed, and fade out towards the
+    box's edges unless these are the picture's own.
+    """
+    left, top, right, bottom = box
+    height, width = bottom - top, right - left
+    whole = (0, 0, before.shape[1], before.shape[0])
+    change = resample(after, whole, height, width).astype(np.float32) - resample(before, whole, height, width)
+    around = picture[max(top, 0) : bottom, max(left, 0) : right]
+    change = change[max(-top, 0) :, max(-left, 0) :][: around.shape[0], : around.shape[1]]
+    edges = (top <= 0, bottom >= picture.shape[0], left <= 0, right >= picture.shape[1])
+    fade = _fade(change.shape[0], edges[0], edges[1])[:, None] * _fade(change.shape[1], edges[2], edges[3])[None]
+    result = picture.copy()
+    mixed = np.rint(np.clip(around + change * fade[..., None], 0, 255)).astype(np.uint8)
+    result[max(top, 0) : bottom, max(left, 0) : right] = mixed
+    return result
+
+
+def _fade(size: int, open_start: bool, open_end: bool) -> np.ndarray:
+    """From 0 at either end to 1 inside; an open end stays at 1."""
+    place = (np.arange(size) + 0.5) / size
+    rise = np.ones(size) if open_start else np.clip(place / FEATHER, 0, 1)
+    fall = np.ones(size) if open_end else np.clip((1 - place) / FEATHER, 0, 1)
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
+
+
+@dataclass
+class _Job:
+    """What one call of :func:`redirect_folder` does with pictures of one size, and its warnings."""
+
+    tool: Redirector
+    wish: Wish
+    box: Box | None
+    search: bool
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    def boxes(self, pictures: np.ndarray) -> list[Box]:
+        height, width = pictures.shape[1:3]
+        if self.box is not None:
+            return [self.box] * len(pictures)
+        whole = middle_box(height, width, self.tool.shape)
+        if not self.search:
+            return [whole] * len(pictures)
+        if self.tool.masks is None:
+            raise UserError("--paste: expected --box LEFT,TOP,RIGHT,BOTTOM, since this model cannot find eyes")
+        return [find_eye(self.tool.masks, picture, self.tool.shape) or whole for picture in pictures]
+
+    def outputs(self, name: str, result: Redirected) -> dict[str, np.ndarray]:
+        if result.warning:
+            self.warnings[name] = result.warning
+        return {name: result.image}
+
+
+def _objects(items: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
+
+
+def redirect_folder(
+    source: Path,
+    dest: Path,
+    checkpoint: Path,
+    wish: Wish,
+    *,
+    paste: bool = False,
+    box: Box | None = None,
+    sweep: int = 0,
+    batch: int = 16,
+    overwrite: bool = False,
+) -> Report:
+    """Turn the eye of every picture below ``source`` (or of the one picture that it is); results below ``dest``.
+
+    paste: pictures are larger photos; the eye is looked for in them, or known to be in ``box`` (pixels).
+    sweep: so many steps from minus the wish to the wish: ``NAME_sweep.png``, a sheet, and ``NAME_sweep.gif`` instead.
+    See :func:`eyegan_jax.bulk.process_folder` for the rest. Warnings are logged, a few by name. Raises UserError for a
+    box outside of a picture, and for what process_folder refuses.
+    """
+    model = load_model(checkpoint, STATE)
+    tool = redirector(model, batch)
+    if sweep == 1 or sweep < 0:
+        raise UserError(f"--sweep: expected at least 2 steps, found {sweep}")
+    job = _Job(tool, wish, box, paste)
+    if Path(source).is_file():
+        return _redirect_file(job, Path(source), Path(dest), sweep, overwrite)
+
+    def apply(pictures: np.ndarray) -> np.ndarray:
+        _check_box(box, pictures.shape[1:3])
+        boxes = job.boxes(pictures)
+        if sweep:
+            frames = [redirect_pictures(tool, pictures, boxes, w) for w in _path(wish, sweep)]
+            return _objects([list(each) for each in zip(*frames, strict=True)])
+        return _objects(redirect_pictures(tool, pictures, boxes, wish))
+
+    def outputs(name: str, picture: np.ndarray, result: Any) -> dict[str, np.ndarray]:
+        if not sweep:
+            return job.outputs(name, result)
+        _write_sweep(job, Path(dest) / name, picture, result)
+        return {}
+
+    stamp = {
+        "command": "redirect",
+        "checkpoint": str(Path(checkpoint).resolve()),
+        "step": model.step,
+        "pitch": wish.pitch,
+        "yaw": wish.yaw,
+        "relative": wish.relative,
+        "paste": paste,
+        "box": list(box) if box else None,
+        "sweep": sweep,
+    }
+    report = process_folder(source, dest, apply, outputs=outputs, stamp=stamp, batch=batch, overwrite=overwrite)
+    _tell(job.warnings)
+    return report
+
+
+def _redirect_file(job: _Job, source: Path, dest: Path, sweep: int, overwrite: bool) -> Report:
+    """One picture: ``dest`` is a file, or a folder where it keeps its name."""
+    picture = decode_image(source, source.name)
+    _check_box(job.box, picture.shape[:2])
+    path = dest if dest.suffix else dest / source.name
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: expected a new file, found one; --overwrite replaces it")
+    boxes = job.boxes(picture[None])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if sweep:
+        frames = [redirect_pictures(job.tool, picture[None], boxes, wish)[0] for wish in _path(job.wish, sweep)]
+        _write_sweep(job, path, picture, frames)
+    else:
+        result = redirect_pictures(job.tool, picture[None], boxes, job.wish)[0]
+        image = job.outputs(source.name, result)[source.name]
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    _tell(job.warnings)
+    return Report(path, written=1)
+
+
+def _path(wish: Wish, steps: int) -> list[Wish]:
+    return [wish.times(share) for share in np.linspace(-1.0, 1.0, steps)]
+
+
+def _write_sweep(job: _Job, path: Path, picture: np.ndarray, frames: Sequence[Redirected]) -> None:
+    """``NAME_sweep.png``: the picture and the steps side by side; ``NAME_sweep.gif``: the steps there and back."""
+    for frame in frames:
+        if frame.warning:
+            job.warnings.setdefault(path.name, frame.warning)
+    shown = np.stack([picture, *(frame.image for frame in frames)])
+    labels = ["as it is", *(f"{frame.drawn[0]:.0f}, {frame.drawn[1]:.0f}" for frame in frames)]
+    grid_png(shown[None], path.with_name(f"{path.stem}_sweep.png"), column_labels=labels)
+    images = [Image.fromarray(frame.image[..., 0] if frame.image.shape[-1] == 1 else frame.image) for frame in frames]
+    images += images[-2:0:-1]
+    gif = path.with_name(f"{path.stem}_sweep.gif")
+    images[0].save(gif, save_all=True, append_images=images[1:], duration=80, loop=0)
+
+
+def _check_box(box: Box | None, size: Sequence[int]) -> None:
+    if box is None:
+        return
+    left, top, right, bottom = box
+    if not (0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]):
+        raise UserError(f"--box: expected LEFT,TOP,RIGHT,BOTTOM within {size[1]}x{size[0]} pixels, found {box}")
+
+
+def _tell(warnings: dict[str, str]) -> None:
+    for name, text in list(warnings.items())[:5]:
+        log.warning("%s: %s", name, text)
+    if len(warnings) > 5:
+        log.warning("... and %d more pictures with warnings", len(warnings) - 5)

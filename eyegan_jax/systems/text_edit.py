@@ -1,0 +1,359 @@
+"""Editing a picture by a sentence: SIMGAN (Yu et al., ICIP 2019), reconstructed, with its forerunner as a setting.
+
+The paper's body has no public copy and no code. Networks: :mod:`eyegan_jax.networks.editor`,
+:mod:`~eyegan_jax.networks.text_critic`, :mod:`~eyegan_jax.networks.text_encoder`. With the simulator's true edited
+pictures there is a loss that the original could not have; its weight may be 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from eyegan_jax import losses
+from eyegan_jax.data.captioned import CAPTIONED, read_vocabulary
+from eyegan_jax.errors import UserError
+from eyegan_jax.images import to_float
+from eyegan_jax.layers import keys as random_keys
+from eyegan_jax.layers import spectral
+from eyegan_jax.networks.editor import Editor, shrink
+from eyegan_jax.networks.text_critic import TextCritic, Verdict
+from eyegan_jax.networks.text_encoder import ImageEmbedding, TextEncoder, mean_of_words
+from eyegan_jax.simulator.caption_tokens import TOKENISER
+from eyegan_jax.systems.base import (
+    AXIS,
+    Batch,
+    Metrics,
+    Phase,
+    global_positions,
+    mean_over_devices,
+    value_and_mean_gradient,
+    vary,
+)
+from eyegan_jax.systems.optimisers import build_optimiser
+from eyegan_jax.tokeniser import Tokeniser
+
+
+class TextEditState(flax.struct.PyTreeNode):
+    """Arrays only.
+
+    painter, critic: ``{"text", "network"}``: each has a text encoder of its own, which starts as the pre-trained one.
+        ``critic["network"]`` and ``spectral`` hold one tree per output size, from coarse to fine.
+    average: moving average of ``painter``, what is used after training.
+    embedding: ``{"text", "network"}``: the text encoder and the image side of the pre-training.
+    """
+
+    step: jax.Array
+    painter: Any
+    average: Any
+    critic: Any
+    spectral: Any
+    embedding: Any
+    painter_optimiser: Any
+    critic_optimiser: Any
+    embedding_optimiser: Any
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the losses; one of weight 0 is not computed.
+
+    Of the critic: ``real`` (patches of pictures and of edits), ``match`` and ``wrong`` (a picture with its own and with
+    a wrong sentence), ``relevant`` (an edit with its sentence counts as no match, Dong et al.). Of the painter:
+    ``adversarial``, ``conditional``, ``kl``, ``reconstruction`` (L1 under a sentence that describes the picture as it
+    is), ``paired`` (L1 to the true edit).
+    """
+
+    real: float
+    match: float
+    wrong: float
+    relevant: float
+    adversarial: float
+    conditional: float
+    kl: float
+    reconstruction: float
+    paired: float
+
+
+@dataclass(frozen=True)
+class TextEdit:
+    """Networks, loss weights and schedule of one run; immutable. See ``configs/text_edit.py`` for every field.
+
+    The stream "edits" has ``image [H, W, C]`` and sentences as tokens ``[L]``: ``text`` says what is wanted, ``own``
+    what the picture shows, ``wrong`` what it does not; with ``weights.paired`` also ``target_image``, what was wanted.
+    """
+
+    text: TextEncoder
+    generator: Editor
+    critic: TextCritic
+    image: ImageEmbedding
+    painter_optimiser: optax.GradientTransformation
+    critic_optimiser: optax.GradientTransformation
+    embedding_optimiser: optax.GradientTransformation
+    weights: Weights
+    margin: float
+    frozen_text: bool
+    averaging: float
+    embedding_steps: int
+    steps: int
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        embed = Phase("embedding", self.embedding_steps, self.embedding_step, {"edits": 1})
+        return (embed, Phase("adversarial", self.steps, self.adversarial_step, {"edits": 1}))
+
+    def init(self, key: jax.Array, batch: Batch, devices: int) -> TextEditState:
+        """``batch`` gives the image size and the length of the sentences."""
+        del devices
+        edits = {name: value[:1, 0] for name, value in batch["edits"].items()}
+        image, key = to_float(edits["image"]), random_keys.compact(key)
+        keys = [jax.random.fold_in(key, i) for i in range(4)]
+        text = self.text.init(keys[0], edits["own"])["params"]
+        read = self.text.apply({"params": text}, edits["own"])
+        network = self.generator.init(keys[1], image, *read)["params"]
+        scales = [
+            self.critic.init(jax.random.fold_in(keys[2], i), shrunk, *read)
+            for i, shrunk in enumerate(self._sizes(image))
+        ]
+        embedding = {"text": text, "network": self.image.init(keys[3], image)["params"]}
+        painter = {"text": text, "network": network}
+        critic = {"text": text, "network": [scale["params"] for scale in scales]}
+        return TextEditState(
+            step=jnp.zeros((), jnp.int32),
+            painter=painter,
+            average=jax.tree.map(jnp.copy, painter),
+            critic=critic,
+            spectral=[scale["spectral"] for scale in scales],
+            embedding=embedding,
+            painter_optimiser=self.painter_optimiser.init(painter),
+            critic_optimiser=self.critic_optimiser.init(critic),
+            embedding_optimiser=self.embedding_optimiser.init(embedding),
+        )
+
+    def sharding(self, state: TextEditState) -> TextEditState:
+        """Everything is replicated."""
+        return jax.tree.map(lambda _: False, state)
+
+    def _sizes(self, images: jax.Array) -> list[jax.Array]:
+        """The images at every output size, from coarse to fine."""
+        return [shrink(images, i) for i in reversed(range(self.generator.outputs))]
+
+    def _read(self, text: Any, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if self.frozen_text:
+            text = jax.lax.stop_gradient(text)
+        words: Any = self.text.apply({"params": text}, tokens)
+        return words
+
+    def embedding_step(self, state: TextEditState, batch: Batch, key: jax.Array) -> tuple[TextEditState, Metrics]:
+        """One update of the visual-semantic embedding. All networks go on sharing the text encoder that results."""
+        del key
+        edits = {name: batch["edits"][name][:, 0] for name in ("image", "own", "wrong")}
+        image = to_float(edits["image"])
+
+        def loss(params):
+            v = self.image.apply({"params": params["network"]}, image)
+            t, wrong = (
+                mean_of_words(*self.text.apply({"params": params["text"]}, edits[name])) for name in ("own", "wrong")
+            )
+            all_v, all_t = (jax.lax.all_gather(x, AXIS, tiled=True) for x in (v, t))
+            value = losses.visual_semantic(v, t, wrong, all_v, all_t, global_positions(len(v)), self.margin)
+
+            def cosine(x):
+                return jnp.sum(v * x, -1) / (jnp.linalg.norm(v, axis=-1) * jnp.linalg.norm(x, axis=-1) + 1e-6)
+
+            return value, {"accuracy/own_over_wrong": jnp.mean(cosine(t) > cosine(wrong))}
+
+        (value, parts), gradient = value_and_mean_gradient(loss, state.embedding)
+        updates, optimiser = self.embedding_optimiser.update(gradient, state.embedding_optimiser, state.embedding)
+        embedding = optax.apply_updates(state.embedding, updates)
+        shared = {"text": embedding["text"]}
+        state = state.replace(
+            embedding=embedding,
+            embedding_optimiser=optimiser,
+            painter=state.painter | shared,
+            average=state.average | shared,
+            critic=state.critic | shared,
+        )
+        return state, mean_over_devices(parts) | {
+            "loss/embedding": value,
+            "gradient/embedding": optax.tree.norm(gradient),
+        }
+
+    def adversarial_step(self, state: TextEditState, batch: Batch, key: jax.Array) -> tuple[TextEditState, Metrics]:
+        """One update of the critics on fresh edits, then one of the painter against the new critics.
+
+        Both see the same edits, which depend on the painter alone: one forward pass serves both.
+        """
+        edits = {name: value[:, 0] for name, value in batch["edits"].items()}
+        source = to_float(edits["image"])
+        count = len(source)
+        reconstruct = bool(self.weights.reconstruction)
+        # What the picture shows already is asked for beside what is wanted, in one pass of the generator.
+        asked = [edits["text"]] + [edits["own"]] * reconstruct
+        keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(global_positions(count))
+        noise = jax.vmap(lambda k: jax.random.normal(k, (len(asked), self.generator.code)))(keys)
+
+        def forward(painter):
+            words = self._read(painter["text"], jnp.concatenate(asked))
+            images, gaussian = self.generator.apply(
+                {"params": painter["network"]},
+                jnp.concatenate([source] * len(asked)),
+                *words,
+                jnp.swapaxes(noise, 0, 1).reshape(-1, self.generator.code),
+            )
+            return images, gaussian
+
+        (images, gaussian), pullback = jax.vjp(forward, vary(state.painter))
+        edited = [jax.lax.stop_gradient(image[:count]) for image in images]
+        state, metrics = self._update_critic(state, edited, source, edits)
+
+        def loss(outputs):
+            parts = self._painter_losses(state, outputs, source, edits)
+            return sum(getattr(self.weights, name) * value for name, value in parts.items()), parts
+
+        (value, parts), cotangent = jax.value_and_grad(loss, has_aux=True)((images, gaussian))
+        gradient = mean_over_devices(pullback(cotangent)[0])
+        updates, optimiser = self.painter_optimiser.update(gradient, state.painter_optimiser, state.painter)
+        painter = optax.apply_updates(state.painter, updates)
+        metrics |= mean_over_devices({f"loss/{name}": part for name, part in parts.items()} | {"loss/painter": value})
+        metrics["gradient/painter"] = optax.tree.norm(gradient)
+        average = optax.incremental_update(painter, state.average, 1.0 - self.averaging)
+        return state.replace(painter=painter, average=average, painter_optimiser=optimiser), metrics
+
+    def _judge(self, critic: Any, state: TextEditState, images: list[jax.Array], words: Any) -> list[Verdict]:
+        """The verdict at every output size."""
+        parts = zip(critic["network"], state.spectral, images, strict=True)
+        verdicts: Any = [self.critic.apply({"params": p, "spectral": s}, x, *words) for p, s, x in parts]
+        return verdicts
+
+    def _update_critic(self, state: TextEditState, edited, source, edits) -> tuple[TextEditState, Metrics]:
+        """One descent of all critics: pictures with their own and with a wrong sentence, edits with what was asked."""
+        real, w = self._sizes(source), self.weights
+        images = [jnp.concatenate([r, r, e]) for r, e in zip(real, edited, strict=True)]
+        tokens = jnp.concatenate([edits["own"], edits["wrong"], edits["text"]])
+
+        def loss(critic):
+            total, parts = jnp.zeros(()), []
+            verdicts = self._judge(critic, state, images, self._read(critic["text"], tokens))
+            for verdict in verdicts:
+                fits, (_, not_wrong, not_edit) = (jnp.split(x, 3) for x in (verdict.fits, verdict.fits_not))
+                total -= w.match * jnp.mean(fits[0]) + w.wrong * jnp.mean(not_wrong)
+                if w.relevant:
+                    total -= w.relevant * jnp.mean(not_edit)
+                if verdict.patches is not None:
+                    picture, _, edit = jnp.split(verdict.patches, 3)
+                    total += w.real * (losses.logistic(picture, True) + losses.logistic(edit, False))
+                parts.append(
+                    {f"score/{n}": jnp.mean(jnp.exp(f)) for n, f in zip(("own", "wrong", "edit"), fits, strict=True)}
+                )
+            scores = jax.tree.map(lambda *values: sum(values) / len(values), *parts)
+            return total / len(verdicts), scores
+
+        (value, scores), gradient = value_and_mean_gradient(loss, state.critic)
+        updates, optimiser = self.critic_optimiser.update(gradient, state.critic_optimiser, state.critic)
+        critic = optax.apply_updates(state.critic, updates)
+        advanced = [spectral.advance(p, s) for p, s in zip(critic["network"], state.spectral, strict=True)]
+        metrics = mean_over_devices(scores) | {"loss/critic": value, "gradient/critic": optax.tree.norm(gradient)}
+        return state.replace(critic=critic, critic_optimiser=optimiser, spectral=advanced), metrics
+
+    def _painter_losses(self, state: TextEditState, outputs, source, edits) -> Metrics:
+        """Every loss of non-zero weight, by its name in :class:`Weights`; means over the output sizes."""
+        (images, gaussian), w = outputs, self.weights
+        parts: Metrics = {}
+        count = len(source)
+        edited = [image[:count] for image in images]
+
+        def distance(made, wanted):
+            pairs = zip(made, self._sizes(wanted), strict=True)
+            return mean(jnp.mean(jnp.abs(m - x)) for m, x in pairs)
+
+        if w.adversarial or w.conditional:
+            verdicts = self._judge(state.critic, state, edited, self._read(state.critic["text"], edits["text"]))
+            if w.conditional:
+                parts["conditional"] = -mean(jnp.mean(v.fits) for v in verdicts)
+            patches = [v.patches for v in verdicts if v.patches is not None]
+            if w.adversarial and patches:
+                parts["adversarial"] = mean(losses.logistic(p, True) for p in patches)
+        if w.kl:
+            parts["kl"] = losses.gaussian_kl(*gaussian)
+        if w.reconstruction:
+            parts["reconstruction"] = distance([image[count:] for image in images], source)
+        if w.paired:
+            parts["paired"] = distance(edited, to_float(edits["target_image"]))
+        return parts
+
+    def edit_all(self, variables: Any, images: jax.Array, tokens: jax.Array) -> list[jax.Array]:
+        """Edited images at every output size, from coarse to fine; see :meth:`edit`."""
+        words = self.text.apply({"params": variables["text"]}, tokens)
+        edited: Any = self.generator.apply({"params": variables["network"]}, images, *words)
+        return edited[0]
+
+    def edit(self, variables: Any, images: jax.Array, tokens: jax.Array) -> jax.Array:
+        """Images ``[B, H, W, C]`` in [-1, 1] as the sentences ``tokens [B, L]`` ask: what a user calls after training.
+
+        variables: ``state.average``. Any height and width that are multiples of 2^scales. The sentence's vector is the
+        mean of its distribution: no randomness.
+        """
+        return self.edit_all(variables, images, tokens)[-1]
+
+    def pictures(self, state: TextEditState, batch: Batch) -> jax.Array:
+        """Rows of (picture, under its own description, edited[, the true edit]), ``[3 or 4, n, H, W, C]``."""
+        edits: Mapping[str, jax.Array] = {name: value[:, 0] for name, value in batch["edits"].items()}
+        source = to_float(edits["image"])
+        rows = [source, *(self.edit(state.average, source, edits[name]) for name in ("own", "text"))]
+        if "target_image" in edits:
+            rows.append(to_float(edits["target_image"]))
+        return jnp.stack(rows)
+
+
+def mean(values: Iterable[jax.Array]) -> jax.Array:
+    return jnp.mean(jnp.stack(list(values)))
+
+
+def build_tokeniser(config: ml_collections.ConfigDict) -> Tokeniser:
+    """The tokeniser of a run: that of the simulator's grammar, or that of a captioned set's own words."""
+    edits = config.data.edits
+    return read_vocabulary(edits.vocabulary, edits.length) if edits.kind in CAPTIONED else TOKENISER
+
+
+def build(config: ml_collections.ConfigDict) -> TextEdit:
+    """The system that ``config`` describes; raises UserError where settings contradict each other."""
+    c, dtype = config.text_edit, jnp.dtype(config.dtype)
+    generator = Editor(**c.generator, dtype=dtype)
+    height, width, channels = config.image_shape
+    if height % 2**generator.scales or width % 2**generator.scales:
+        raise UserError(
+            f"config.image_shape: expected multiples of {2**generator.scales} (text_edit.generator.scales = "
+            f"{generator.scales}), found {height}x{width}"
+        )
+    if not 1 <= generator.outputs <= generator.scales:
+        raise UserError(
+            f"config.text_edit.generator.outputs: expected 1 to scales = {generator.scales}, found {generator.outputs}"
+        )
+    if c.loss.paired and config.data.edits.kind in CAPTIONED:
+        raise UserError(
+            f"config.text_edit.loss.paired: expected 0 for {config.data.edits.kind}, which has no true edits, found "
+            f"{c.loss.paired}"
+        )
+    if channels != 3:
+        raise UserError(f"config.image_shape: expected 3 channels, since sentences name colours, found {channels}")
+    return TextEdit(
+        text=TextEncoder(build_tokeniser(config).size, c.text.embedding, c.text.features),
+        generator=generator,
+        critic=TextCritic(**c.critic, dtype=dtype),
+        image=ImageEmbedding(c.text.features, **c.image, dtype=dtype),
+        painter_optimiser=build_optimiser(c.painter_optimiser),
+        critic_optimiser=build_optimiser(c.critic_optimiser),
+        embedding_optimiser=build_optimiser(c.embedding_optimiser),
+        weights=Weights(**{name: c.loss[name] for name in Weights.__dataclass_fields__}),
+        margin=c.margin,
+        frozen_text=c.frozen_text,
+        averaging=c.averaging,
+        embedding_steps=c.embedding_steps,
+        steps=config.steps,
+    )

@@ -1,0 +1,95 @@
+"""The figures of edited pictures, with a reader that reads what the test wrote into the pixels."""
+
+import types
+
+import numpy as np
+import pytest
+
+from eyegan_jax.evaluation.text_edit import as_is, judge
+from eyegan_jax.evaluation.text_edit_readers import reading_loss
+from eyegan_jax.simulator.caption_tokens import LENGTH, SIZES, TOKENISER
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID
+
+EDITED = ("iris", "pupil", "lid")
+COUNT, PLACES = 40, [ATTRIBUTES.index(a) for a in EDITED]
+
+
+def written(bins, seed=0):
+    """Noise, with bin number n of attribute a as gray level 10 n at row 0, column a."""
+    images = np.random.default_rng(seed).integers(0, 256, (len(bins), 24, 32, 3)).astype(np.uint8)
+    images[:, 0, : bins.shape[1], 0] = 10 * np.maximum(bins, 0)
+    return images
+
+
+READER = types.SimpleNamespace(read=lambda images: images[:, 0, : len(ATTRIBUTES), 0].astype(int) // 10)
+
+
+@pytest.fixture
+def task():
+    rng = np.random.default_rng(0)
+    before = rng.integers(0, SIZES, (COUNT, len(SIZES)))
+    after = before.copy()
+    # The first half changes its iris, the second its pupil; lids are hidden in five pictures.
+    after[:20, PLACES[0]] = (before[:20, PLACES[0]] + 1) % SIZES[PLACES[0]]
+    after[20:, PLACES[1]] = (before[20:, PLACES[1]] + 1) % SIZES[PLACES[1]]
+    before[:5, PLACES[2]] = after[:5, PLACES[2]] = UNSAID
+    own = np.stack([TOKENISER.encode("blue iris")] * COUNT)
+    return {
+        "bins": before,
+        "target_bins": after,
+        "image": written(before),
+        "target_image": written(after),
+        "own": own,
+    }
+
+
+def test_copies_fail_and_the_truth_succeeds(task):
+    copied = judge(task["image"], task, READER, EDITED)
+    assert (copied["success"], copied["drift"], copied["precision"]) == (0.0, 0.0, 0.0)
+    expected = np.abs(task["image"].astype(float) - task["target_image"]).mean()
+    assert copied["l1_truth"] == pytest.approx(expected) and expected > 0
+    true = judge(task["target_image"], task, READER, EDITED)
+    assert (true["success"], true["drift"], true["l1_truth"], true["rmse_truth"]) == (100.0, 0.0, 0.0, 0.0)
+    assert true["success_by_attribute"] == {"iris": 100.0, "pupil": 100.0, "lid": None}
+    assert true["precision"] == pytest.approx(1 - expected / 255)
+
+
+def test_success_is_by_attribute_and_drift_is_what_should_have_stayed(task):
+    made = task["target_bins"].copy()
+    made[:10, PLACES[0]] = task["bins"][:10, PLACES[0]]  # ten of twenty irises stay as they were
+    made[30:, PLACES[2]] = (made[30:, PLACES[2]] + 1) % SIZES[PLACES[2]]  # ten of 35 visible lids move
+    made[:, ATTRIBUTES.index("brow")] += 1  # not edited by this model: not looked at
+    found = judge(written(made), task, READER, EDITED)
+    assert found["success_by_attribute"] == {"iris": 50.0, "pupil": 100.0, "lid": None}
+    assert found["success"] == 75.0
+    assert found["drift_by_attribute"] == {"iris": 0.0, "pupil": 0.0, "lid": pytest.approx(100 * 10 / 35)}
+
+
+def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(task):
+    nothing = TOKENISER.encode("same eye")
+
+    def edit(images, tokens):
+        asked = (tokens != nothing).any(1)
+        return (images.astype(int) // 2 + np.where(asked, 3, 0)[:, None, None, None]).astype(np.uint8)
+
+    found = as_is(edit, task)
+    images = task["image"].astype(int)
+    assert found["floor_l1"] == pytest.approx((images - images // 2).mean())
+    assert found["as_is_l1"] == pytest.approx(np.abs(images - images // 2 - 3).mean())
+    assert task["own"].shape == (COUNT, LENGTH)
+
+
+def test_readers_learn_from_what_is_said_only():
+    rng = np.random.default_rng(1)
+    bins = rng.integers(0, SIZES, (3, len(SIZES)))
+    bins[0, 2] = bins[1, 2] = bins[2, 2] = bins[0, 5] = UNSAID
+    logits = rng.normal(size=(3, SIZES.sum()))
+    costs, start = [], 0
+    for i, size in enumerate(SIZES):
+        for n in range(3):
+            z = logits[n, start : start + size]
+            if bins[n, i] != UNSAID:
+                costs.append(np.log(np.exp(z).sum()) - z[bins[n, i]])
+        start += size
+    np.testing.assert_allclose(reading_loss(logits, bins), np.mean(costs), rtol=1e-5)
+    assert float(reading_loss(logits, np.full_like(bins, UNSAID))) == 0.0

@@ -1,0 +1,223 @@
+"""Stages of gaze redirection: each trains its own network on the masks of the one before, on one device as on eight."""
+
+import runpy
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.gaze import vector_to_angles
+from eyegan_jax.images import to_float
+from eyegan_jax.systems import gaze_gan, redirect
+from eyegan_jax.systems.pairs import flipped
+from eyegan_jax.training.parallel import Parallel
+
+SIZE = (16, 24)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Compiling takes most of the time here, and the programs run once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def config_of(root):
+    def make(variant="smoke", **changes):
+        config = runpy.run_path(str(root / "configs" / "redirect.py"))["get_config"](variant).unlock()
+        config.image_shape = (*SIZE, 1)
+        config.segmenter.features = 2
+        config.seg2eye.generator.update({"width": 2, "mask_features": 2})
+        config.seg2eye.encoder.update({"width": 2, "code": 3})
+        config.redirect.redirector_optimiser = config.redirect.redirector_optimiser.copy_and_resolve_references()
+        config.redirect.redirector_optimiser.name = "sgd"
+        config.update_from_flattened_dict(changes)
+        return config
+
+    return make
+
+
+def batch_of(size=8, seed=0, references=1):
+    numbers = np.random.default_rng(seed)
+
+    def images(*lead):
+        return numbers.integers(0, 256, (size, 1, *lead, *SIZE, 1), dtype=np.uint8)
+
+    def masks():
+        return numbers.integers(0, 4, (size, 1, *SIZE), dtype=np.uint8)
+
+    def gaze():
+        vector = numbers.normal(size=(size, 1, 3)) * 0.3 - [0, 0, 1]
+        return (vector / np.linalg.norm(vector, axis=-1, keepdims=True)).astype(np.float32)
+
+    pairs = {"image": images(), "mask": masks(), "gaze": gaze(), "references": images(references)}
+    pairs |= {"target_image": images(), "target_mask": masks(), "target_gaze": gaze()}
+    return {"eyes": {"image": images(), "mask": masks()}, "pairs": pairs, "real": {"image": images()}}
+
+
+def started(system, seed=0):
+    """A state whose parameters all matter."""
+    shapes = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch_of())
+    numbers = np.random.default_rng(seed)
+
+    def fill(leaf):
+        if leaf.dtype == jnp.int32:
+            return jnp.zeros(leaf.shape, jnp.int32)
+        scale = 0.5 / np.sqrt(max(leaf.size // leaf.shape[-1], 1)) if leaf.ndim > 1 else 0.2
+        return jnp.asarray(np.abs(numbers.normal(size=leaf.shape)) * scale, jnp.float32)
+
+    return jax.tree.map(fill, shapes)
+
+
+def run(system, phase, devices=1, batch=None):
+    parallel = Parallel("pmap", jax.devices()[:devices])
+    state = started(system)
+    sharding = system.sharding(state)
+
+    def step(state, resident, batch):
+        del resident
+        return system.phases[phase].step(state, batch, jax.random.key(1))
+
+    compiled = parallel.compile(step, sharding)
+    after, metrics = compiled(parallel.place(state, sharding), {}, parallel.shard_batch(batch or batch_of()))
+    return jax.device_get(after), jax.device_get(metrics)
+
+
+def moved(before, after):
+    return float(optax.tree.norm(jax.tree.map(lambda a, b: jnp.asarray(a - b, jnp.float32), before, after)))
+
+
+@pytest.fixture(scope="module")
+def redirected(config_of):
+    system = redirect.build(config_of())
+    return system, {devices: run(system, 1, devices) for devices in (1, 8)}
+
+
+def test_redirector_learns_alone_and_alike_on_one_and_eight_devices(redirected):
+    system, found = redirected
+    before, (after, metrics) = started(system), found[1]
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-3), found[8][0], after)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(found[8][1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert moved(before.redirector, after.redirector) > 1e-3
+    assert moved(before.segmenter, after.segmenter) == moved(before.painter, after.painter) == 0
+
+
+def test_average_follows_the_redirector(redirected):
+    system, found = redirected
+    before, after = started(system), found[1][0]
+    expected = jax.tree.map(
+        lambda old, new: system.averaging * old + (1 - system.averaging) * new,
+        before.average["redirector"]["params"],
+        after.redirector,
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), after.average["redirector"]["params"], expected)
+
+
+@pytest.fixture(scope="module")
+def painted(config_of):
+    system = redirect.build(config_of())
+    return system, *run(system, 2)
+
+
+def test_painting_leaves_the_earlier_stages_alone(painted):
+    system, after, metrics = painted
+    before = started(system)
+    assert moved(before.segmenter, after.segmenter) == moved(before.redirector, after.redirector) == 0
+    for name in ("segmenter", "redirector"):
+        assert moved(before.average[name], after.average[name]) == 0
+    for name in ("generator", "encoder"):
+        assert moved(before.painter.painter[name], after.painter.painter[name]) > 1e-4
+        jax.tree.map(np.testing.assert_array_equal, after.average[name], after.painter.average[name])
+    assert moved(before.painter.discriminator, after.painter.discriminator) > 1e-5
+    assert {"loss/turned_mask", "loss/turned_cycle", "loss/turned_style", "loss/turned_adversarial"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.fixture(scope="module")
+def tool(config_of):
+    system = redirect.build(config_of())
+    return system, started(system).average, jax.jit(system.redirect)
+
+
+def test_one_to_four_pictures_in_any_order(tool):
+    system, variables, _ = tool
+    pictures = to_float(np.random.default_rng(3).integers(0, 256, (2, 4, *SIZE, 1), dtype=np.uint8))
+    encode = jax.jit(system.encode)
+    codes = [encode(variables, pictures[:, :k]) for k in (1, 4)]
+    assert codes[0].shape == codes[1].shape == (2, 3)
+    np.testing.assert_allclose(encode(variables, pictures[:, ::-1]), codes[1], atol=1e-5)
+    assert np.abs(codes[0] - codes[1]).max() > 1e-4
+
+
+def test_redirect_is_turning_the_mask_and_painting_it_with_the_skin_around(tool):
+    """The steps one by one, the skin of the source where the segmenter sees skin."""
+    system, variables, whole = tool
+    image = to_float(batch_of(2)["pairs"]["image"][:, 0])
+    wanted = jnp.array([[0.1, -0.2], [0.0, 0.3]])
+    result = whole(variables, image, wanted)
+    mask = jax.jit(system.masks)(variables, image)
+    np.testing.assert_allclose(mask.sum(-1), 1, atol=1e-5)
+    turned = jax.jit(system.turn_mask)(variables, mask, wanted)
+    skin = np.asarray(mask)[..., :1]
+    condition = np.concatenate([turned, skin * image, skin], axis=-1)
+    style = jax.jit(system.painter.encoder.apply)(variables["encoder"], image[:, None])[0]
+    expected = jax.jit(system.painter.generator.apply)(variables["generator"], condition, style)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+    assert np.abs(whole(variables, image, wanted + 0.2) - result).max() > 1e-4
+
+
+def test_mirrored_samples_are_those_of_the_other_eye():
+    pairs = {name: value[:, 0] for name, value in batch_of(4)["pairs"].items()}
+    turned = flipped(pairs, jnp.array([True, False, True, True]))
+    again = flipped(turned, jnp.array([True, False, True, True]))
+    jax.tree.map(np.testing.assert_array_equal, dict(again), dict(pairs))
+    np.testing.assert_array_equal(turned["references"][0], pairs["references"][0][:, :, ::-1])
+    np.testing.assert_array_equal(turned["mask"][2], pairs["mask"][2][:, ::-1])
+    np.testing.assert_array_equal(turned["image"][1], pairs["image"][1])
+    angles, before = (np.asarray(vector_to_angles(x["target_gaze"])) for x in (turned, pairs))
+    np.testing.assert_allclose(angles[0], before[0] * [1, -1], atol=1e-6)
+
+
+def test_baseline_learns_in_both_phases(config_of):
+    tiny = {"gaze_gan.critics": 1, "gaze_gan.perceptual": (8,), "gaze_gan.discriminator.layers": 2}
+    system = gaze_gan.build(config_of("baseline_smoke", **tiny))
+    batch = batch_of(4)
+    repeated = {"pairs": {name: np.concatenate([v] * system.critics, 1) for name, v in batch["pairs"].items()}}
+    first, _ = run(system, 0, batch=batch)
+    before = started(system)  # the same again: steps donate what they are given
+    assert moved(before.perceptual, first.perceptual) > 1e-4
+    assert moved(before.generator, first.generator) == 0
+    after, metrics = run(system, 1, batch=repeated)
+    assert moved(before.perceptual, after.perceptual) == 0
+    assert moved(before.generator, after.generator) > 1e-4
+    assert moved(before.discriminator, after.discriminator) > 1e-4
+    assert {"loss/penalty", "loss/gaze_head", "loss/cycle", "loss/content", "loss/style"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["", "smoke", "cpu", "large", "infrared", "nocontext", "baseline", "baseline_smoke", "baseline_cpu"],
+)
+def test_every_variant_builds(root, variant):
+    config = runpy.run_path(str(root / "configs" / "redirect.py"))["get_config"](variant)
+    module = gaze_gan if variant.startswith("baseline") else redirect
+    system = module.build(config)
+    names = {name for phase in system.phases for name in phase.streams}
+    assert names <= set(config.data.fields) and names <= set(config.data)
+
+
+def test_wrong_settings_are_named(config_of):
+    with pytest.raises(UserError, match=r"segmenter\.classes"):
+        redirect.build(config_of(**{"segmenter.classes": "pupil"}))
+    with pytest.raises(UserError, match="statistics"):
+        redirect.build(config_of(**{"seg2eye.generator.statistics": "batch"}))
+    with pytest.raises(UserError, match="multiples of 4"):
+        gaze_gan.build(config_of("baseline_smoke", image_shape=(30, 48, 1)))

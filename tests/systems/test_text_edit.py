@@ -1,0 +1,147 @@
+"""Training by sentences: one and eight devices, the phases' hand-over, what each setting switches off."""
+
+import runpy
+
+import jax
+import numpy as np
+import pytest
+
+from eyegan_jax.errors import UserError
+from eyegan_jax.simulator.caption_tokens import LENGTH
+from eyegan_jax.systems import text_edit
+from eyegan_jax.training.parallel import Parallel
+
+SIZE = (8, 12)
+
+
+@pytest.fixture(scope="module")
+def module(root):
+    return runpy.run_path(str(root / "configs" / "text_edit.py"))
+
+
+def config_of(module, *changes):
+    config = module["get_config"]("smoke").unlock()
+    config.image_shape = (*SIZE, 3)
+    c = config.text_edit
+    c.text.update({"embedding": 4, "features": 4})
+    c.generator.update({"width": 2, "code": 3, "blocks": 0})
+    c.critic.update({"width": 2, "layers": 1})
+    c.image.update({"width": 2, "layers": 1})
+    for optimiser in (c.painter_optimiser, c.critic_optimiser, c.embedding_optimiser):
+        optimiser.name, optimiser.learning_rate = "sgd", 1e-2
+    for change in changes:
+        module[change](config)
+    return config
+
+
+def batch_of(count, seed):
+    rng = np.random.default_rng(seed)
+
+    def sentence():
+        lengths = rng.integers(1, 7, (count, 1, 1))
+        tokens = rng.integers(1, 80, (count, 1, LENGTH))
+        return np.where(np.arange(LENGTH) < lengths, tokens, 0).astype(np.int32)
+
+    images = rng.integers(0, 256, (2, count, 1, *SIZE, 3), dtype=np.uint8)
+    texts = {name: sentence() for name in ("text", "own", "wrong")}
+    return {"edits": {"image": images[0], "target_image": images[1], **texts}}
+
+
+def run(system, wrapper, devices, schedule, count=8):
+    parallel = Parallel(wrapper, jax.devices()[:devices])
+    state = jax.jit(lambda k, b: system.init(k, b, devices))(jax.random.key(0), batch_of(count, 0))
+    sharding = system.sharding(state)
+    state, seen = parallel.place(state, sharding), []
+    for i, name in enumerate(schedule):
+
+        def step(state, resident, batch, name=name):
+            del resident
+            key = jax.random.fold_in(jax.random.key(1), state.step)
+            state, metrics = getattr(system, name)(state, batch, key)
+            return state.replace(step=state.step + 1), metrics
+
+        state, metrics = parallel.compile(step, sharding)(state, {}, parallel.shard_batch(batch_of(count, i)))
+        seen.append(jax.device_get((state, metrics)))
+    return seen
+
+
+SCHEDULE = ("embedding_step", "adversarial_step")
+
+
+@pytest.fixture(scope="module")
+def trained(module):
+    return run(text_edit.build(config_of(module)), "pmap", 1, SCHEDULE)
+
+
+def test_eight_devices_equal_one(module, trained):
+    eight = run(text_edit.build(config_of(module)), "shard_map", 8, SCHEDULE)
+    for (one_state, one_metrics), (state, metrics) in zip(trained, eight, strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5, rtol=2e-3), one_state, state)
+        for name, value in one_metrics.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=2e-3, atol=1e-5, err_msg=name)
+
+
+def test_all_start_from_the_pretrained_text_encoder_and_part(trained):
+    (first, _), (second, metrics) = trained
+
+    def same(a, b):
+        return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+    for part in ("painter", "critic", "average"):
+        assert same(getattr(first, part)["text"], first.embedding["text"])
+    assert same(first.embedding, second.embedding)
+    assert not same(second.painter["text"], second.embedding["text"])
+    assert not same(second.critic["text"], second.painter["text"])
+    expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "painter", "critic"}
+    assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == expected
+
+
+def test_the_baseline_of_2017(module):
+    """Frozen text, no patches, no reconstruction, no pairs: no look at a true edit."""
+    system = text_edit.build(config_of(module, "dong"))
+    parallel, batch = Parallel("pmap", jax.devices()[:1]), batch_of(8, 0)
+    del batch["edits"]["target_image"]
+    state = jax.eval_shape(lambda k: system.init(k, batch, 1), jax.random.key(0))
+
+    def step(state, resident, batch):
+        del resident
+        return system.adversarial_step(state, batch, jax.random.key(1))
+
+    compiled = parallel.compile(step, system.sharding(state))
+    _, metrics = jax.eval_shape(compiled, state, {}, parallel.shard_batch(batch))
+    assert {name for name in metrics if name.startswith("loss/")} == {
+        "loss/conditional",
+        "loss/kl",
+        "loss/painter",
+        "loss/critic",
+    }
+    text = jax.jit(system.text.init)(jax.random.key(0), batch["edits"]["own"][:, 0])["params"]
+    slope = jax.jit(jax.grad(lambda text: system._read(text, batch["edits"]["own"][:, 0])[0].sum()))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(slope(text)))
+    assert text_edit.build(config_of(module)).frozen_text is False
+
+
+def test_wrong_settings_are_named(module):
+    config = config_of(module)
+    config.image_shape = (9, 12, 3)
+    with pytest.raises(UserError, match="multiples of 2"):
+        text_edit.build(config)
+    config.image_shape = (8, 12, 1)
+    with pytest.raises(UserError, match="expected 3 channels"):
+        text_edit.build(config)
+    config = config_of(module)
+    config.data.edits.kind = "cub"
+    with pytest.raises(UserError, match="paired: expected 0 for cub"):
+        text_edit.build(config)
+    config = config_of(module)
+    config.text_edit.generator.outputs = 4
+    with pytest.raises(UserError, match="outputs: expected 1 to"):
+        text_edit.build(config)
+
+
+def test_paper_variant_has_stacked_outputs(module):
+    config = module["get_config"]("paper")
+    system = text_edit.build(config)
+    assert config.image_shape[:2] == (256, 256) and system.generator.outputs == 3
+    images = np.zeros((1, 256, 256, 3), np.float32)
+    assert [x.shape[1] for x in system._sizes(images)] == [64, 128, 256]

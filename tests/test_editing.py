@@ -1,0 +1,113 @@
+"""``eyegan edit``: files and folders, one sentence and several, and every sentence that is refused."""
+
+import runpy
+from functools import partial
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from eyegan_jax import cli
+from eyegan_jax.editing import edit_folder, encode_texts
+from eyegan_jax.errors import UserError
+from eyegan_jax.images import to_float
+from eyegan_jax.models import load_model
+from eyegan_jax.systems import text_edit
+
+SIZE = (8, 12)
+TEXTS = ("looking far left", "A blue iris, and a wide pupil!")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(root, tmp_path_factory):
+    """A released-model folder with random networks, their parameters large enough to matter."""
+    config = runpy.run_path(str(root / "configs" / "text_edit.py"))["get_config"]("smoke").unlock()
+    config.image_shape = (*SIZE, 3)
+    config.data.edits.attributes = ("gaze yaw", "iris", "pupil", "lid")
+    config.text_edit.generator.update({"width": 2, "code": 3})
+    config.text_edit.text.update({"embedding": 4, "features": 4})
+    system = text_edit.build(config)
+    tokens = np.ones((1, 1, 32), np.int32)
+    batch = {"edits": {"image": np.zeros((1, 1, *SIZE, 3), np.uint8), "own": tokens}}
+    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
+    rng = np.random.default_rng(0)
+    flat = flax.traverse_util.flatten_dict({"average": average})
+    arrays = {"/".join(k): rng.normal(0, 1.0, v.shape).astype(np.float32) for k, v in flat.items()}
+    folder = tmp_path_factory.mktemp("model")
+    np.savez(folder / "params.npz", step=3, **arrays)
+    (folder / "config.json").write_text(config.to_json_best_effort())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    """Three pictures: of the model's size, of another shape in a folder below, and gray."""
+    top, rng = tmp_path_factory.mktemp("eyes"), np.random.default_rng(1)
+    for name, shape in {"a.png": (*SIZE, 3), "deep/b.png": (20, 20, 3), "c.png": SIZE}.items():
+        (top / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(top / name)
+    return top
+
+
+def read(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
+    report = edit_folder(eyes, tmp_path / "out", TEXTS, checkpoint, batch=2)
+    assert report.written == 3
+    folders = ["looking_far_left", "a_blue_iris_and_a_wide_pupil"]
+    model = load_model(checkpoint, ("average",))
+    system = text_edit.build(model.config)
+    source = to_float(jnp.asarray(read(eyes / "a.png")[None].astype(np.uint8)))
+    edit = jax.jit(system.edit)
+    for folder, tokens in zip(folders, encode_texts(model.config, TEXTS), strict=True):
+        expected = edit(model.params["average"], source, tokens[None])[0]
+        np.testing.assert_allclose(
+            read(tmp_path / "out" / folder / "a.png"), (np.asarray(expected) + 1) * 127.5, atol=1
+        )
+        assert read(tmp_path / "out" / folder / "deep/b.png").shape == (*SIZE, 3)
+    assert (
+        np.abs(read(tmp_path / "out" / folders[0] / "a.png") - read(tmp_path / "out" / folders[1] / "a.png")).max() > 3
+    )
+    # Three rows; the picture and two sentences side by side.
+    height, width, _ = read(tmp_path / "out/sheet.png").shape
+    assert height >= 3 * SIZE[0] and width >= 3 * SIZE[1]
+
+
+def test_a_single_picture_through_the_command(checkpoint, eyes, tmp_path, capsys):
+    arguments = [
+        "edit",
+        str(eyes / "c.png"),
+        str(tmp_path / "out"),
+        "--text",
+        "blue iris",
+        "--checkpoint",
+        str(checkpoint),
+    ]
+    assert cli.main(arguments) == 0
+    assert read(tmp_path / "out/c.png").shape == (*SIZE, 3)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2 and "--overwrite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        ([""], "found no words"),
+        (["purple iris"], "found 'purple'"),
+        (["closed eye with dilated pupil"], "hides the pupil"),
+        (["blue iris", "thick glasses"], r"model edits \(gaze yaw, iris, pupil, lid\), found glasses"),
+        (["blue iris", "Blue iris."], "expected different sentences"),
+        ([], "expected at least one sentence"),
+    ],
+)
+def test_sentences_that_are_refused(checkpoint, eyes, tmp_path, texts, message):
+    with pytest.raises(UserError, match=message):
+        edit_folder(eyes, tmp_path / "out", texts, checkpoint)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,40 @@
+"""The losses of text-guided editing against NumPy loops."""
+
+import numpy as np
+
+from eyegan_jax import losses
+
+RNG = np.random.default_rng(0)
+
+
+def test_visual_semantic_is_the_bidirectional_hinge():
+    image, text, wrong = RNG.normal(size=(3, 5, 4))
+    unit = [x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (image, text, wrong)]
+    expected = 0.0
+    for i in range(5):
+        own = unit[0][i] @ unit[1][i]
+        for j in set(range(5)) - {i}:
+            expected += max(0, 0.2 - own + unit[0][i] @ unit[1][j]) / 20
+            expected += max(0, 0.2 - own + unit[0][j] @ unit[1][i]) / 20
+        expected += max(0, 0.2 - own + unit[0][i] @ unit[2][i]) / 5
+    found = losses.visual_semantic(image, text, wrong, image, text, np.arange(5))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Two halves of a batch, each with all negatives, make the same mean.
+    halves = [
+        losses.visual_semantic(image[s], text[s], wrong[s], image[:4], text[:4], np.arange(4)[s])
+        for s in (slice(0, 2), slice(2, 4))
+    ]
+    whole = losses.visual_semantic(image[:4], text[:4], wrong[:4], image[:4], text[:4], np.arange(4))
+    np.testing.assert_allclose(np.mean(halves), whole, rtol=1e-5)
+
+
+def test_gaussian_kl():
+    assert losses.gaussian_kl(np.zeros((2, 3)), np.zeros((2, 3))) == 0
+    # KL(N(1, e^2) || N(0, 1)) = (1 + e^2 - 1) / 2 - 1.
+    np.testing.assert_allclose(losses.gaussian_kl(np.ones((2, 3)), np.ones((2, 3))), np.e**2 / 2 - 1, rtol=1e-6)
+
+
+def test_logistic():
+    z = RNG.normal(size=(2, 3, 3, 1))
+    np.testing.assert_allclose(losses.logistic(z, True), -np.log(1 / (1 + np.exp(-z))).mean(), rtol=1e-5)
+    np.testing.assert_allclose(losses.logistic(z, False), -np.log(1 - 1 / (1 + np.exp(-z))).mean(), rtol=1e-5)

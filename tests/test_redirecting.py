@@ -1,0 +1,205 @@
+"""``eyegan redirect``: wishes, warnings, colours, finding and pasting, and the command on folders and files."""
+
+import logging
+import runpy
+from functools import partial
+
+import flax.traverse_util
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from eyegan_jax import cli, redirecting
+from eyegan_jax.errors import UserError
+from eyegan_jax.eye_finding import OPENING_WIDTH, find_eye
+from eyegan_jax.redirecting import Redirector, Wish, middle_box, paste, redirect_folder, redirect_pictures
+from eyegan_jax.systems import gaze_gan
+
+SHAPE = (16, 24, 1)
+
+
+def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):
+    """A model that paints everything 10 gray levels brighter and notes the angles it was asked for."""
+
+    def turn(images, angles, references=None):
+        if asked is not None:
+            asked.append(np.asarray(angles))
+        return np.minimum(images.astype(int) + 10, 255).astype(np.uint8)
+
+    return Redirector(
+        shape=SHAPE,
+        read=lambda images: np.tile(seen, (len(images), 1)),
+        turn=turn,
+        opening=lambda images: np.full(len(images), opening),
+        masks=None,
+    )
+
+
+def test_wishes_are_absolute_relative_and_partial():
+    seen = np.array([[5.0, -10.0]])
+    np.testing.assert_allclose(Wish(None, 20.0).of(seen), [[5, 20]])
+    np.testing.assert_allclose(Wish(3.0, 20.0, relative=True).of(seen), [[8, 10]])
+    np.testing.assert_allclose(Wish(None, 20.0, relative=True).of(seen), [[5, 10]])
+    np.testing.assert_allclose(Wish(8.0, None).times(-0.5).of(seen), [[-4, -10]])
+    with pytest.raises(UserError, match="--pitch"):
+        Wish(None, None)
+
+
+def test_sixty_degrees_are_drawn_at_the_reach_with_a_warning():
+    asked = []
+    picture = np.full((1, *SHAPE), 100, np.uint8)
+    result = redirect_pictures(stand_in(asked=asked), picture, [middle_box(16, 24, SHAPE)], Wish(None, 60.0))[0]
+    np.testing.assert_allclose(asked[0], [[2.0, 30.0]])
+    assert "yaw 60" in result.warning and "yaw 30" in result.warning
+    assert (result.image == 110).all()
+    modest = redirect_pictures(stand_in(), picture, [middle_box(16, 24, SHAPE)], Wish(None, 20.0))[0]
+    assert modest.warning == ""
+
+
+def test_a_closed_eye_is_left_alone_with_a_warning():
+    picture = np.full((1, *SHAPE), 100, np.uint8)
+    result = redirect_pictures(stand_in(opening=0.001), picture, [middle_box(16, 24, SHAPE)], Wish(None, 10.0))[0]
+    np.testing.assert_array_equal(result.image, picture[0])
+    assert "no open eye" in result.warning
+
+
+def test_a_gray_model_keeps_colours():
+    picture = np.tile(np.array([90, 120, 60], np.uint8), (1, 16, 24, 1))
+    result = redirect_pictures(stand_in(), picture, [middle_box(16, 24, SHAPE)], Wish(None, 10.0))[0]
+    np.testing.assert_array_equal(result.image, picture[0] + 10)
+
+
+@given(
+    size=st.tuples(st.integers(20, 60), st.integers(20, 60)),
+    corner=st.tuples(st.integers(-8, 30), st.integers(-8, 30)),
+    extent=st.tuples(st.integers(6, 40), st.integers(6, 40)),
+)
+@settings(max_examples=50)
+def test_paste_changes_the_inside_of_the_box_alone(size, corner, extent):
+    picture = np.random.default_rng(0).integers(50, 100, (*size, 1)).astype(np.uint8)
+    # Partly outside, but never wholly.
+    left, top = (max(min(c, s - 1), 1 - e) for c, s, e in zip(corner[::-1], size[::-1], extent[::-1], strict=True))
+    box = (left, top, left + extent[1], top + extent[0])
+    before = np.full((8, 12, 1), 60, np.uint8)
+    np.testing.assert_array_equal(paste(picture, box, before, before), picture)
+    change = paste(picture, box, before, before + 40).astype(int) - picture
+    outside = np.ones(size, bool)
+    outside[max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]] = False
+    assert not change[outside].any()
+    inside = change[~outside]
+    assert inside.min() >= 0 and inside.max() <= 40
+    if min(~outside.any(0).sum(), 10) and outside.any() and min(extent) > 20 and (~outside).sum() > 400:
+        assert inside.max() == 40
+
+
+def test_a_change_over_the_whole_picture_is_not_faded():
+    picture = np.full((16, 24, 1), 100, np.uint8)
+    changed = paste(picture, (0, 0, 24, 16), picture, picture + 25)
+    assert (changed == 125).all()
+
+
+def eye_photo(height, width, center, span):
+    """A photo of flat skin with one almond eye of ``span`` pixels: sclera 240, iris 80."""
+    y, x = np.mgrid[:height, :width]
+    dx, dy = (x - center[0]) / (span / 2), (y - center[1]) / (span / 2)
+    photo = np.full((height, width, 1), 150, np.uint8)
+    photo[(np.abs(dy) < 0.45 * (1 - dx**2)) & (np.abs(dx) < 1)] = 240
+    photo[(np.hypot(dx, dy) < 0.35) & (np.abs(dy) < 0.45 * (1 - dx**2))] = 80
+    return photo
+
+
+def by_brightness(images):
+    """Class probabilities of such a photo."""
+    gray = images[..., 0].astype(float)
+    part = np.where(gray > 195, 1, np.where(gray < 115, 2, 0))
+    return 0.9 * np.eye(4)[part] + 0.025
+
+
+@pytest.mark.parametrize(("span", "center"), [(60, (150, 110)), (40, (230, 70)), (100, (120, 160))])
+def test_the_eye_of_a_photo_is_found_and_framed(span, center):
+    photo = eye_photo(240, 320, center, span)
+    left, top, right, bottom = find_eye(by_brightness, photo, (32, 48, 1))
+    assert abs((left + right) / 2 - center[0]) < 0.15 * span and abs((top + bottom) / 2 - center[1]) < 0.15 * span
+    assert (right - left) * OPENING_WIDTH == pytest.approx(span, rel=0.2)
+    assert (bottom - top) / (right - left) == pytest.approx(32 / 48, rel=0.05)
+
+
+def test_no_eye_no_box():
+    assert find_eye(by_brightness, np.full((100, 120, 1), 150, np.uint8), (32, 48, 1)) is None
+    white = np.full((100, 120, 1), 255, np.uint8)  # a region, but without an iris
+    assert find_eye(by_brightness, white, (32, 48, 1)) is None
+
+
+@pytest.fixture(scope="module")
+def checkpoint(root, tmp_path_factory):
+    """A released-model folder of the baseline with random networks."""
+    config = runpy.run_path(str(root / "configs" / "redirect.py"))["get_config"]("baseline_smoke").unlock()
+    config.image_shape = SHAPE
+    config.gaze_gan.generator.update({"width": 4, "blocks": 1})
+    config.gaze_gan.discriminator.update({"width": 4, "layers": 2})
+    system = gaze_gan.build(config)
+    batch = {"pairs": {"image": np.zeros((1, 1, *SHAPE), np.uint8)}}
+    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
+    rng = np.random.default_rng(0)
+    flat = flax.traverse_util.flatten_dict({"average": average})
+    arrays = {"/".join(k): rng.normal(0, 0.02, v.shape).astype(np.float32) for k, v in flat.items()}
+    folder = tmp_path_factory.mktemp("model")
+    np.savez(folder / "params.npz", step=3, **arrays)
+    (folder / "config.json").write_text(config.to_json_best_effort())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    for name, shape in (("a.png", (16, 24)), ("deep/b.png", (30, 30, 3)), ("c.png", (16, 24))):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(60, 200, shape).astype(np.uint8)).save(folder / name)
+    return folder
+
+
+def read(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_a_folder_keeps_its_tree_and_sizes_and_warns(checkpoint, pictures, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        report = redirect_folder(pictures, tmp_path / "out", checkpoint, Wish(0.0, 60.0), batch=2)
+    assert report.written == 3
+    assert read(tmp_path / "out/deep/b.png").shape == (30, 30, 3)
+    assert sum("eyes turn no farther" in message for message in caplog.messages) == 3
+    assert np.abs(read(tmp_path / "out/a.png") - read(pictures / "a.png")).max() > 0
+
+
+def test_the_command_sweeps_one_picture(checkpoint, pictures, tmp_path, capsys):
+    argv = ["redirect", str(pictures / "a.png"), str(tmp_path), "--yaw", "20", "--sweep", "3", "--checkpoint"]
+    assert cli.main([*argv, str(checkpoint)]) == 0
+    assert "1 images written" in capsys.readouterr().out
+    with Image.open(tmp_path / "a_sweep.gif") as gif:
+        assert gif.n_frames >= 2 and gif.size == (24, 16)
+    with Image.open(tmp_path / "a_sweep.png") as sheet:
+        assert sheet.width > 4 * 24
+
+
+def test_what_cannot_be_done_is_named(checkpoint, pictures, tmp_path):
+    do = partial(redirect_folder, pictures / "a.png", tmp_path / "x.png", checkpoint)
+    with pytest.raises(UserError, match="--box"):
+        do(Wish(0.0, 0.0), box=(0, 0, 40, 10))
+    with pytest.raises(UserError, match="--sweep"):
+        do(Wish(0.0, 0.0), sweep=1)
+    with pytest.raises(UserError, match="cannot find eyes"):
+        do(Wish(0.0, 0.0), paste=True)
+    do(Wish(0.0, 0.0), box=(2, 2, 20, 14))
+    with pytest.raises(UserError, match="--overwrite"):
+        do(Wish(0.0, 0.0))
+
+
+def test_box_of_the_middle_has_the_proportions_of_the_model():
+    assert middle_box(100, 300, (32, 48)) == (75, 0, 225, 100)
+    assert middle_box(64, 96, (32, 48)) == (0, 0, 96, 64)
+    left, top, right, bottom = middle_box(50, 50, SHAPE)
+    assert (right - left, bottom - top) == (50, 33)
+    assert redirecting.REACH == (25.0, 30.0)
