@@ -45,7 +45,7 @@ JUDGES = redirection.Judges(gaze=read, segment=masks, glasses=lambda x: x[:, 0, 
 def bench():
     rng = np.random.default_rng(0)
     angles = [rng.integers(-2, 3, (12, 2)) * [4.0, 10.0] for _ in range(2)]
-    angles[1][:6] = [*angles[0][:6], 4.0, 0.0]
+    angles[1][:6] = angles[0][:6] + np.array([4.0, 0.0])
     person = np.arange(12) % 3
     before, after = (drawn(a, person) for a in angles)
     worn = np.arange(12) % 4 == 0

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import time
 
@@ -66,12 +67,19 @@ def kill_until_done(images, straight, workdir, kills, seed):
     assert_same_runs(workdir, straight)
 
 
+def said_in_one_line(err, start, what):
+    """One line says it, and no traceback leads through this library.
+
+    Orbax's own threads, which are still writing, may find their event loop closed and say so, before or after.
+    """
+    assert [what in line for line in err.replace("\r", "\n").splitlines() if line.startswith(start)] == [True]
+    assert not re.search(r'File ".*eyegan_jax/', err)
+
+
 def test_full_disk_is_one_line_and_leaves_the_checkpoint_before(images, straight, tmp_path):
     workdir = tmp_path / "run"
     _, err = run(workdir, flags(images), event="fulldisk@3", status=2)
-    assert "Traceback" not in err
-    last = err.replace("\r", "\n").splitlines()[-1]
-    assert last.startswith(f"error: {workdir}") and "File too large" in last
+    said_in_one_line(err, f"error: {workdir}", "File too large")
     assert steps_of(workdir)[-1] == 8
     run(workdir, flags(images))
     assert_same_runs(workdir, straight)
@@ -88,9 +96,7 @@ def test_small_file_system(images, straight, tmp_path):
     try:
         workdir = mount / "run"
         _, err = run(workdir, flags(images, run__checkpoint_every=1, run__samples_every=0), status=2)
-        assert "Traceback" not in err
-        last = err.replace("\r", "\n").splitlines()[-1]
-        assert last.startswith(f"error: {workdir}") and "No space left on device" in last
+        said_in_one_line(err, f"error: {workdir}", "No space left on device")
         assert steps_of(workdir)
         subprocess.run(["mount", "-o", "remount,size=20m", str(mount)], check=True)
         run(workdir, flags(images))
@@ -99,7 +105,7 @@ def test_small_file_system(images, straight, tmp_path):
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-@pytest.mark.parametrize("per_dispatch", [1, 3])
+@pytest.mark.parametrize("per_dispatch", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_loss_that_is_not_finite_stops_with_its_name(images, tmp_path, monkeypatch, per_dispatch):
     """The loss of step 24 (the 16th adversarial one) turns NaN: named with its step and the last good checkpoint."""
     step = simgan.SimGAN.adversarial_step

@@ -56,7 +56,7 @@ def test_shard_map_and_dispatches_of_several_steps_equal_pmap_step_by_step(image
     assert names[0] == names[1] == names[2]
 
 
-@pytest.mark.parametrize(("wrapper", "devices"), [("pmap", 2), ("shard_map", 1)])
+@pytest.mark.parametrize(("wrapper", "devices"), [("pmap", 2), pytest.param("shard_map", 1, marks=pytest.mark.slow)])
 def test_a_run_goes_on_with_another_number_of_devices_and_another_wrapper(
     images, on_eight, tmp_path, wrapper, devices, monkeypatch
 ):

@@ -22,6 +22,7 @@ def test_sigterm_then_resume_gives_the_same_bits(images, straight, tmp_path):
     assert steps == list(range(1, TOTAL + 1))
 
 
+@pytest.mark.slow
 def test_streamed_data_resumes_with_the_same_bits(images, tmp_path):
     streamed = flags(images, data__backend="stream")
     run(tmp_path / "straight", streamed)
