@@ -200,7 +200,7 @@ def gap_closed(raw: Sequence[float], arm: Sequence[float], real: Sequence[float]
     Values per seed. The denominator is of the means, so the mean of the result is the quotient of the means
     and its spread that of the numerator. Signs work for errors and for Dice. None where there is no gap.
     """
-    gap = np.mean(raw) - np.mean(real)
+    gap = float(np.mean(raw) - np.mean(real))
     if abs(gap) < 1e-9:
         return None
     return metrics.Mean([(r - a) / gap for r, a in zip(raw, arm, strict=True)]).result()

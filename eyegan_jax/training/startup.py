@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -21,7 +22,8 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         os.environ.setdefault("NPROC", "16")
     # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    if not jax.config.jax_compilation_cache_dir:
+    settings: Any = jax.config  # its fields are made at run time
+    if not settings.jax_compilation_cache_dir:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
