@@ -120,6 +120,31 @@ def process_folder(
     return report
 
 
+def process_picture(
+    source: Path,
+    folder: Path,
+    apply: Apply,
+    *,
+    name: str = "",
+    outputs: Outputs | None = None,
+    channels: int | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """As :func:`process_folder` for the one picture ``source``: results below ``folder``, under ``name`` (its own)."""
+    name = name or source.name
+    try:
+        pixels = decode_image(source, source.name, channels)
+    except BadExample as bad:
+        raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
+    result = np.asarray(apply(pixels[None]))[0]
+    images = {name: result} if outputs is None else outputs(name, pixels, result)
+    for relative in images:
+        if (folder / relative).exists() and not overwrite:
+            raise UserError(f"{folder / relative}: expected a new file, found one; --overwrite replaces it")
+    _save(folder, name, images, marked=False)
+    return Report(folder, written=1)
+
+
 def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
     """Sorted relative names of the images and of all other files below ``source``."""
     if not source.is_dir():

@@ -61,8 +61,6 @@ def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: s
     from ml_collections import config_flags
 
     ours, theirs = parser.parse_known_args(argv[1:])
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", config, flag_values=values)
     unknown = [flag for i, flag in enumerate(theirs) if not _belongs_to_config(flag, theirs[i - 1] if i else "")]
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings] + ["--config"]
@@ -74,7 +72,10 @@ def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: s
         near = difflib.get_close_matches(path, map(str, Path(path).parent.glob("*.py")), 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(f"--config: expected a config file, found none at {path}{hint}")
+    values = flags.FlagValues()
     try:
+        # Where --config is not given, defining the flag reads the default and everything that is set in it.
+        config_flags.DEFINE_config_file("config", config, flag_values=values)
         values([argv[0], *theirs])
         return ours, values.config
     except UserError:

@@ -10,13 +10,11 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from PIL import Image
 
 from eyegan_jax import pictures, systems
-from eyegan_jax.bulk import Report, process_folder
+from eyegan_jax.bulk import Report, process_folder, process_picture
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.decode import SUFFIXES, decode_image
-from eyegan_jax.data.examples import BadExample
 from eyegan_jax.data.geometry import resize
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
@@ -99,17 +97,7 @@ def edit_folder(
         return {place.as_posix(): result for place, result in zip(places(name), edited, strict=True)}
 
     if source.is_file():
-        try:
-            pixels = decode_image(source, source.name, channels)
-        except BadExample as bad:
-            raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
-        report = Report(dest)
-        for relative, image in outputs(source.name, pixels, apply(pixels[None])[0]).items():
-            if (dest / relative).exists() and not overwrite:
-                raise UserError(f"{dest / relative}: expected a new file, found one; --overwrite writes over it")
-            (dest / relative).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image[..., 0] if channels == 1 else image).save(dest / relative)
-            report.written += 1
+        report = process_picture(source, dest, apply, outputs=outputs, channels=channels, overwrite=overwrite)
     else:
         stamp = {
             "command": "edit",

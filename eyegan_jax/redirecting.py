@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 from eyegan_jax import systems
-from eyegan_jax.bulk import Report, process_folder
-from eyegan_jax.data.decode import decode_image
+from eyegan_jax.bulk import Report, process_folder, process_picture
 from eyegan_jax.data.geometry import resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
@@ -253,8 +252,12 @@ def redirect_folder(
     if sweep == 1 or sweep < 0:
         raise UserError(f"--sweep: expected at least 2 steps, found {sweep}")
     job = _Job(tool, wish, box, paste)
-    if Path(source).is_file():
-        return _redirect_file(job, Path(source), Path(dest), sweep, overwrite)
+    source, dest = Path(source), Path(dest)
+    if source.is_file():
+        # DEST is a file, or a folder where the picture keeps its name.
+        folder, own_name = (dest.parent, dest.name) if dest.suffix else (dest, source.name)
+    else:
+        folder, own_name = dest, ""
 
     def apply(pictures: np.ndarray) -> np.ndarray:
         _check_box(box, pictures.shape[1:3])
@@ -267,7 +270,11 @@ def redirect_folder(
     def outputs(name: str, picture: np.ndarray, result: Any) -> dict[str, np.ndarray]:
         if not sweep:
             return job.outputs(name, result)
-        _write_sweep(job, Path(dest) / name, picture, result)
+        sheet = folder / f"{Path(name).with_suffix('')}_sweep.png"
+        # A folder's job knows what it has done; a half-written sweep of its own is written anew.
+        if own_name and sheet.exists() and not overwrite:
+            raise UserError(f"{sheet}: expected a new file, found one; --overwrite replaces it")
+        _write_sweep(job, name, sheet, picture, result)
         return {}
 
     stamp = {
@@ -281,47 +288,30 @@ def redirect_folder(
         "box": list(box) if box else None,
         "sweep": sweep,
     }
-    report = process_folder(source, dest, apply, outputs=outputs, stamp=stamp, batch=batch, overwrite=overwrite)
+    if own_name:
+        report = process_picture(source, folder, apply, name=own_name, outputs=outputs, overwrite=overwrite)
+    else:
+        report = process_folder(source, folder, apply, outputs=outputs, stamp=stamp, batch=batch, overwrite=overwrite)
     _tell(job.warnings)
     return report
-
-
-def _redirect_file(job: _Job, source: Path, dest: Path, sweep: int, overwrite: bool) -> Report:
-    """One picture: ``dest`` is a file, or a folder where it keeps its name."""
-    picture = decode_image(source, source.name)
-    _check_box(job.box, picture.shape[:2])
-    path = dest if dest.suffix else dest / source.name
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: expected a new file, found one; --overwrite replaces it")
-    boxes = job.boxes(picture[None])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if sweep:
-        frames = [redirect_pictures(job.tool, picture[None], boxes, wish)[0] for wish in _path(job.wish, sweep)]
-        _write_sweep(job, path, picture, frames)
-    else:
-        result = redirect_pictures(job.tool, picture[None], boxes, job.wish)[0]
-        image = job.outputs(source.name, result)[source.name]
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
-    _tell(job.warnings)
-    return Report(path, written=1)
 
 
 def _path(wish: Wish, steps: int) -> list[Wish]:
     return [wish.times(share) for share in np.linspace(-1.0, 1.0, steps)]
 
 
-def _write_sweep(job: _Job, path: Path, picture: np.ndarray, frames: Sequence[Redirected]) -> None:
+def _write_sweep(job: _Job, name: str, sheet: Path, picture: np.ndarray, frames: Sequence[Redirected]) -> None:
     """``NAME_sweep.png``: the picture and the steps side by side; ``NAME_sweep.gif``: the steps there and back."""
     for frame in frames:
         if frame.warning:
-            job.warnings.setdefault(path.name, frame.warning)
+            job.warnings.setdefault(name, frame.warning)
+    sheet.parent.mkdir(parents=True, exist_ok=True)
     shown = np.stack([picture, *(frame.image for frame in frames)])
     labels = ["as it is", *(f"{frame.drawn[0]:.0f}, {frame.drawn[1]:.0f}" for frame in frames)]
-    grid_png(shown[None], path.with_name(f"{path.stem}_sweep.png"), column_labels=labels)
+    grid_png(shown[None], sheet, column_labels=labels)
     images = [Image.fromarray(frame.image[..., 0] if frame.image.shape[-1] == 1 else frame.image) for frame in frames]
     images += images[-2:0:-1]
-    gif = path.with_name(f"{path.stem}_sweep.gif")
-    images[0].save(gif, save_all=True, append_images=images[1:], duration=80, loop=0)
+    images[0].save(sheet.with_suffix(".gif"), save_all=True, append_images=images[1:], duration=80, loop=0)
 
 
 def _check_box(box: Box | None, size: Sequence[int]) -> None:

@@ -90,6 +90,13 @@ def test_a_wrong_setting_is_named(train, flags, expected):
     assert line.startswith("error: ") and expected in line
 
 
+def test_a_wrong_setting_of_the_default_config_is_named(monkeypatch, capsys):
+    argv = ["train.py", "--config.simgan.refiner.widht=8"]
+    status, line = outcome(lambda: cli.train_main(argv), argv, monkeypatch, capsys)
+    assert status == 2
+    assert line.startswith("error: ") and "width" in line
+
+
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [

@@ -1,14 +1,13 @@
 """``eyegan edit``: files and folders, one sentence and several, and every sentence that is refused."""
 
 import runpy
-from functools import partial
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from randommodel import write_model
 
 from eyegan_jax import cli
 from eyegan_jax.editing import edit_folder, encode_texts
@@ -32,14 +31,7 @@ def checkpoint(root, tmp_path_factory):
     system = text_edit.build(config)
     tokens = np.ones((1, 1, 32), np.int32)
     batch = {"edits": {"image": np.zeros((1, 1, *SIZE, 3), np.uint8), "own": tokens}}
-    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
-    rng = np.random.default_rng(0)
-    flat = flax.traverse_util.flatten_dict({"average": average})
-    arrays = {"/".join(k): rng.normal(0, 1.0, v.shape).astype(np.float32) for k, v in flat.items()}
-    folder = tmp_path_factory.mktemp("model")
-    np.savez(folder / "params.npz", step=3, **arrays)
-    (folder / "config.json").write_text(config.to_json_best_effort())
-    return folder
+    return write_model(tmp_path_factory.mktemp("model"), config, system, batch, 1.0)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ import logging
 import runpy
 from functools import partial
 
-import flax.traverse_util
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from randommodel import write_model
 
 from eyegan_jax import cli, redirecting
 from eyegan_jax.errors import UserError
@@ -142,14 +141,7 @@ def checkpoint(root, tmp_path_factory):
     config.gaze_gan.discriminator.update({"width": 4, "layers": 2})
     system = gaze_gan.build(config)
     batch = {"pairs": {"image": np.zeros((1, 1, *SHAPE), np.uint8)}}
-    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
-    rng = np.random.default_rng(0)
-    flat = flax.traverse_util.flatten_dict({"average": average})
-    arrays = {"/".join(k): rng.normal(0, 0.02, v.shape).astype(np.float32) for k, v in flat.items()}
-    folder = tmp_path_factory.mktemp("model")
-    np.savez(folder / "params.npz", step=3, **arrays)
-    (folder / "config.json").write_text(config.to_json_best_effort())
-    return folder
+    return write_model(tmp_path_factory.mktemp("model"), config, system, batch, 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +174,25 @@ def test_the_command_sweeps_one_picture(checkpoint, pictures, tmp_path, capsys):
         assert gif.n_frames >= 2 and gif.size == (24, 16)
     with Image.open(tmp_path / "a_sweep.png") as sheet:
         assert sheet.width > 4 * 24
+
+
+def test_a_folder_is_swept_as_deep_as_it_is(checkpoint, pictures, tmp_path):
+    report = redirect_folder(pictures, tmp_path / "out", checkpoint, Wish(0.0, 20.0), sweep=2)
+    assert report.written == 3
+    assert (tmp_path / "out/deep/b_sweep.png").is_file() and (tmp_path / "out/deep/b_sweep.gif").is_file()
+
+
+def test_one_broken_picture_is_named_and_nothing_is_overwritten_unasked(checkpoint, pictures, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"broken\.png: expected a picture"):
+        redirect_folder(broken, tmp_path / "out", checkpoint, Wish(0.0, 20.0))
+    swept = partial(redirect_folder, pictures / "a.png", tmp_path, checkpoint, Wish(0.0, 20.0), sweep=2)
+    swept()
+    before = (tmp_path / "a_sweep.png").read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        swept()
+    assert (tmp_path / "a_sweep.png").read_bytes() == before
 
 
 def test_what_cannot_be_done_is_named(checkpoint, pictures, tmp_path):

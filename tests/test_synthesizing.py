@@ -1,13 +1,11 @@
 """``synthesize_folder``: masks in; one person, several, or the way between two out; and what is refused."""
 
 import runpy
-from functools import partial
 
-import flax.traverse_util
-import jax
 import numpy as np
 import pytest
 from PIL import Image
+from randommodel import write_model
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
@@ -29,14 +27,7 @@ def checkpoint(root, tmp_path_factory):
     system = seg2eye.build(config)
     shapes = {"image": (*SIZE, 1), "mask": SIZE, "references": (1, *SIZE, 1)}
     batch = {"eyes": {name: np.zeros((1, 1, *shape), np.uint8) for name, shape in shapes.items()}}
-    average = jax.eval_shape(partial(system.init, devices=1), jax.random.key(0), batch).average
-    rng = np.random.default_rng(0)
-    flat = flax.traverse_util.flatten_dict({"average": average})
-    arrays = {"/".join(k): rng.normal(0, 0.3, v.shape).astype(np.float32) for k, v in flat.items()}
-    folder = tmp_path_factory.mktemp("model")
-    np.savez(folder / "params.npz", step=3, **arrays)
-    (folder / "config.json").write_text(config.to_json_best_effort())
-    return folder
+    return write_model(tmp_path_factory.mktemp("model"), config, system, batch, 0.3)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,10 @@ class Run:
     def name(self) -> str:
         return f"{self.arm}-seed{self.seed}"
 
+    def figures(self, workdir: Path) -> Path:
+        """Where its figures are once it has been judged."""
+        return workdir / self.name / "report" / "metrics.json"
+
 
 def load(file: Path) -> tuple[list[Run], dict[str, str]]:
     """The runs of a sweep file and its columns.
@@ -58,7 +62,7 @@ def run(file: Path, workdir: Path, index: int | None = None) -> None:
         raise UserError(f"--index: expected 0 to {len(runs) - 1} for the {len(runs)} runs of {file}, found {index}")
     for entry in runs if index is None else [runs[index]]:
         folder = workdir / entry.name
-        if not (folder / "report" / "metrics.json").exists():
+        if not entry.figures(workdir).exists():
             tqdm.write(f"{entry.name}: {folder}")
             if train(entry.config, folder).interrupted:
                 return
@@ -70,7 +74,7 @@ def summarise(file: Path, workdir: Path) -> dict[str, dict[str, Any]]:
     runs, columns = load(file)
     found: dict[str, list[Any]] = {}
     for entry in runs:
-        path = workdir / entry.name / "report" / "metrics.json"
+        path = entry.figures(workdir)
         found.setdefault(entry.arm, []).extend([json.loads(path.read_text())] if path.exists() else [])
     return {
         arm: {title: Mean(_at(metrics, path) for metrics in all_metrics).result() for title, path in columns.items()}
@@ -91,7 +95,7 @@ def table(file: Path, workdir: Path) -> str:
 
 def record_table(file: Path, workdir: Path, name: str) -> None:
     """Write :func:`summarise` to ``docs/results/NAME.json`` with the command, versions and hardware."""
-    finished = [entry for entry in load(file)[0] if (workdir / entry.name / "report" / "metrics.json").exists()]
+    finished = [entry for entry in load(file)[0] if entry.figures(workdir).exists()]
     record(
         name,
         command=f"eyegan sweep {file} --workdir {workdir} --record {name}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -84,6 +85,11 @@ def value_and_mean_gradient(loss: Callable[..., tuple[jax.Array, Any]], params: 
 def global_positions(count: int) -> jax.Array:
     """Indices of this device's ``count`` samples within the global batch."""
     return jax.lax.axis_index(AXIS) * count + jnp.arange(count)
+
+
+def sample_keys(key: jax.Array, count: int) -> jax.Array:
+    """A key for each of this device's samples by its place in the global batch: the same on one device and on eight."""
+    return jax.vmap(partial(jax.random.fold_in, key))(global_positions(count))
 
 
 def repeat(body: Callable[[State, Any], tuple[State, Metrics]], state: State, inputs: Any) -> tuple[State, Metrics]:

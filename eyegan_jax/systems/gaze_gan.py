@@ -22,9 +22,17 @@ from eyegan_jax.images import to_float
 from eyegan_jax.layers import keys as random_keys
 from eyegan_jax.networks.gaze_gan import ANGLE_UNIT, GazeDiscriminator, GazeGenerator
 from eyegan_jax.networks.small_resnet import ResidualStage, SmallResNet
-from eyegan_jax.systems.base import Batch, Metrics, Phase, mean_over_devices, repeat, value_and_mean_gradient
+from eyegan_jax.systems.base import (
+    Batch,
+    Metrics,
+    Phase,
+    mean_over_devices,
+    repeat,
+    sample_keys,
+    value_and_mean_gradient,
+)
 from eyegan_jax.systems.optimisers import build_optimiser
-from eyegan_jax.systems.pairs import coin, flipped, sample_keys
+from eyegan_jax.systems.pairs import coin, flipped
 
 FLIP, SHARE = range(2)
 """Purposes of a sample's keys."""

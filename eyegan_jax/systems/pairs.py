@@ -1,7 +1,6 @@
 """What systems that learn from pairs of pictures share: samples in [-1, 1], random choices, mirror images."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import flax.struct
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 from eyegan_jax.gaze import mirror as mirrored
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float
-from eyegan_jax.systems.base import global_positions
 from eyegan_jax.systems.seg2eye import some_of
 
 FLIP, SHOW, PURPOSES = range(3)
@@ -87,11 +85,6 @@ def together(first: Eyes, second: Eyes) -> tuple[jax.Array, jax.Array]:
     pairs = ((first.shown, second.shown), (first.present, second.present))
     shown, present = (jnp.concatenate([filled(leaf) for leaf in leaves]) for leaves in pairs)
     return shown, present
-
-
-def sample_keys(key, count: int) -> jax.Array:
-    """A key for each sample by its place in the global batch: the same on one device and on eight."""
-    return jax.vmap(partial(jax.random.fold_in, key))(global_positions(count))
 
 
 def coin(keys, purpose: int, chance: float = 0.5) -> jax.Array:

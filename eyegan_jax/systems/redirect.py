@@ -36,11 +36,12 @@ from eyegan_jax.systems.base import (
     Metrics,
     Phase,
     mean_over_devices,
+    sample_keys,
     value_and_mean_gradient,
     vary,
 )
 from eyegan_jax.systems.optimisers import build_optimiser
-from eyegan_jax.systems.pairs import PURPOSES, coin, either, labelled, sample_keys, together, unlabelled
+from eyegan_jax.systems.pairs import PURPOSES, coin, either, labelled, together, unlabelled
 from eyegan_jax.systems.seg2eye import Seg2Eye, Seg2EyeState
 from eyegan_jax.systems.segmenter import Segmenter, SegmenterState
 

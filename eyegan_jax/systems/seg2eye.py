@@ -20,7 +20,7 @@ from eyegan_jax.layers import spectral
 from eyegan_jax.networks.patch_discriminator import PatchDiscriminator
 from eyegan_jax.networks.style_encoder import StyleEncoder
 from eyegan_jax.networks.style_generator import StyleGenerator
-from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, global_positions, mean_over_devices, vary
+from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, mean_over_devices, sample_keys, vary
 from eyegan_jax.systems.optimisers import build_optimiser
 
 Variables = dict[str, dict[str, Any]]
@@ -197,7 +197,7 @@ class Seg2Eye:
         """Mask, target, references in [-1, 1] and which references are shown, ``[B, k]`` or None for all."""
         mask, target, references = (eyes[name][:, 0] for name in ("mask", "image", "references"))
         batch, count = references.shape[:2]
-        keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(global_positions(batch))
+        keys = sample_keys(key, batch)
         if self.mirror:
             # The same flip for all pictures of a sample: a person's two eyes differ.
             flip = jax.vmap(jax.random.bernoulli)(keys)

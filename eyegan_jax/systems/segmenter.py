@@ -23,8 +23,8 @@ from eyegan_jax.systems.base import (
     Batch,
     Metrics,
     Phase,
-    global_positions,
     mean_over_devices,
+    sample_keys,
     value_and_mean_gradient,
 )
 from eyegan_jax.systems.optimisers import build_optimiser
@@ -103,8 +103,7 @@ class Segmenter:
         if self.augmentation is not None:
             if images.shape[-1] == 3:
                 images = to_uint8(to_gray(to_float(images)))
-            # A key per position of the global batch: the same images on one device and on eight.
-            each = jax.vmap(partial(jax.random.fold_in, key))(global_positions(len(images)))
+            each = sample_keys(key, len(images))
             changed, masks = jax.vmap(partial(augment, how=self.augmentation))(each, to_float(images), masks)
             images = to_uint8(changed)
         inputs = self.prepare(images)

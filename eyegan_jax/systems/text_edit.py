@@ -32,6 +32,7 @@ from eyegan_jax.systems.base import (
     Phase,
     global_positions,
     mean_over_devices,
+    sample_keys,
     value_and_mean_gradient,
     vary,
 )
@@ -195,7 +196,7 @@ class TextEdit:
         reconstruct = bool(self.weights.reconstruction)
         # What the picture shows already is asked for beside what is wanted, in one pass of the generator.
         asked = [edits["text"]] + [edits["own"]] * reconstruct
-        keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(global_positions(count))
+        keys = sample_keys(key, count)
         noise = jax.vmap(lambda k: jax.random.normal(k, (len(asked), self.generator.code)))(keys)
 
         def forward(painter):

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         os.environ.setdefault("NPROC", "16")
     # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = partial(_report, sys.unraisablehook)
     settings: Any = jax.config  # its fields are made at run time
     if not settings.jax_compilation_cache_dir:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
@@ -41,6 +45,12 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
         jax.distributed.initialize(coordinator, processes, process)
     # All are here now. Connecting later, after each has compiled for itself, may wait longer than gloo does (30 s).
     multihost_utils.sync_global_devices("started")
+
+
+def _report(hook: Callable, unraisable: Any) -> None:
+    """``hook``, but for TensorStore's threads that end after Orbax gave up on a failed write and closed their loop."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        hook(unraisable)
 
 
 def _job_has_several_processes() -> bool:

@@ -22,7 +22,7 @@ def close(a, b, tolerance=2e-5):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y).max()), a, b)
 
 
-@settings(max_examples=6)
+@settings(max_examples=12)
 @given(
     batch=st.integers(1, 4),
     size=st.tuples(st.integers(5, 11), st.integers(5, 11)),

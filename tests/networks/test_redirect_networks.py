@@ -11,12 +11,7 @@ from eyegan_jax.layers.convolution import count_parameters
 from eyegan_jax.networks.gaze_gan import GazeDiscriminator, GazeGenerator
 from eyegan_jax.networks.redirector import Redirector
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def filled(network, *inputs, seed=0):

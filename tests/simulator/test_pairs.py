@@ -18,12 +18,7 @@ VIEW = View(24, 36)
 DEGREES = 180 / np.pi
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiling the renderer takes most of the time, and it runs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def captures(change, count=64):

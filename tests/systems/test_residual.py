@@ -5,13 +5,13 @@ import runpy
 import jax
 import numpy as np
 import pytest
+import stepping
 
 from eyegan_jax import losses
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.metrics import openeds_score
 from eyegan_jax.images import to_float
 from eyegan_jax.systems import residual
-from eyegan_jax.training.parallel import Parallel
 
 SIZE = (16, 16)
 
@@ -44,20 +44,8 @@ def batch_of(count, seed, references=2):
 
 
 def run(system, wrapper, devices, steps, count=8):
-    parallel = Parallel(wrapper, jax.devices()[:devices])
-    state = jax.jit(lambda k, b: system.init(k, b, devices))(jax.random.key(0), batch_of(count, 0))
-    sharding = system.sharding(state)
-    state = parallel.place(state, sharding)
-
-    def step(state, resident, batch):
-        del resident
-        state, metrics = system.training_step(state, batch, jax.random.fold_in(jax.random.key(1), state.step))
-        return state.replace(step=state.step + 1), metrics
-
-    compiled = parallel.compile(step, sharding)
-    for i in range(steps):
-        state, metrics = compiled(state, {}, parallel.shard_batch(batch_of(count, i)))
-    return jax.device_get(state), jax.device_get(metrics)
+    schedule = [(system.training_step, batch_of(count, i)) for i in range(steps)]
+    return stepping.run(system, wrapper, devices, stepping.started(system, devices, batch_of(count, 0)), schedule)[-1]
 
 
 def test_eight_devices_equal_one_with_a_discriminator(root):

@@ -8,22 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import stepping
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
 from eyegan_jax.layers import spectral
 from eyegan_jax.systems import seg2eye
-from eyegan_jax.training.parallel import Parallel
 
 SIZE = (18, 14)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiling takes most of the time here, and the programs run two or three times."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +82,8 @@ def started(system, seed=0):
 
 
 def run(system, wrapper="pmap", devices=1, repeats=1, **batch):
-    parallel = Parallel(wrapper, jax.devices()[:devices])
-    state = started(system)
-    sharding = system.sharding(state)
-    state = parallel.place(state, sharding)
-
-    def step(state, resident, batch):
-        del resident
-        state, metrics = system.adversarial_step(state, batch, jax.random.fold_in(jax.random.key(1), state.step))
-        return state.replace(step=state.step + 1), metrics
-
-    compiled = parallel.compile(step, sharding)
-    for i in range(repeats):
-        state, metrics = compiled(state, {}, parallel.shard_batch(batch_of(seed=i, **batch)))
-    return jax.device_get(state), jax.device_get(metrics)
+    schedule = [(system.adversarial_step, batch_of(seed=i, **batch)) for i in range(repeats)]
+    return stepping.run(system, wrapper, devices, started(system), schedule)[-1]
 
 
 @pytest.mark.parametrize(("statistics", "wrappers"), [("instance", ["pmap"]), ("batch", ["pmap", "shard_map"])])

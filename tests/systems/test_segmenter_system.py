@@ -5,10 +5,10 @@ import runpy
 import jax
 import numpy as np
 import pytest
+import stepping
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems import segmenter
-from eyegan_jax.training.parallel import Parallel
 
 
 def config_of(root, **changes):
@@ -31,20 +31,8 @@ def discs(count, seed, size=(32, 32)):
 
 
 def run(system, wrapper, devices, steps, count=8):
-    parallel = Parallel(wrapper, jax.devices()[:devices])
-    state = jax.jit(lambda k, b: system.init(k, b, devices))(jax.random.key(0), discs(count, 0))
-    sharding = system.sharding(state)
-    state = parallel.place(state, sharding)
-
-    def step(state, resident, batch):
-        del resident
-        state, metrics = system.training_step(state, batch, jax.random.fold_in(jax.random.key(1), state.step))
-        return state.replace(step=state.step + 1), metrics
-
-    compiled = parallel.compile(step, sharding)
-    for i in range(steps):
-        state, metrics = compiled(state, {}, parallel.shard_batch(discs(count, i)))
-    return jax.device_get(state), jax.device_get(metrics)
+    schedule = [(system.training_step, discs(count, i)) for i in range(steps)]
+    return stepping.run(system, wrapper, devices, stepping.started(system, devices, discs(count, 0)), schedule)[-1]
 
 
 def test_eight_devices_equal_one_and_statistics_are_global(root):

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+import stepping
 
 from eyegan_jax import losses
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
 from eyegan_jax.systems import simgan
 from eyegan_jax.systems.base import Phase
-from eyegan_jax.training.parallel import Parallel
 
 
 def config_of(root, **changes) -> ml_collections.ConfigDict:
@@ -42,22 +42,10 @@ def batch_of(phase: Phase, size: int = 16, seed: int = 0):
 
 def run(system, wrapper, devices, phases, repeats=2):
     """State and metrics after ``repeats`` steps of each named phase."""
-    parallel = Parallel(wrapper, jax.devices()[:devices])
-    state = jax.jit(lambda k, b: system.init(k, b, devices))(jax.random.key(0), batch_of(system.phases[2]))
-    sharding = system.sharding(state)
-    state = parallel.place(state, sharding)
-    metrics = {}
-    for phase in (p for p in system.phases if p.name in phases):
-
-        def step(state, resident, batch, phase=phase):
-            del resident
-            state, metrics = phase.step(state, batch, jax.random.fold_in(jax.random.key(1), state.step))
-            return state.replace(step=state.step + 1), metrics
-
-        compiled = parallel.compile(step, sharding)
-        for i in range(repeats):
-            state, metrics = compiled(state, {}, parallel.shard_batch(batch_of(phase, seed=i)))
-    return jax.device_get(state), jax.device_get(metrics)
+    chosen = [phase for phase in system.phases if phase.name in phases]
+    schedule = [(phase.step, batch_of(phase, seed=i)) for phase in chosen for i in range(repeats)]
+    start = stepping.started(system, devices, batch_of(system.phases[2]))
+    return stepping.run(system, wrapper, devices, start, schedule)[-1]
 
 
 ALL = ("refiner", "discriminator", "adversarial")

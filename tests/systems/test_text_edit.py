@@ -5,6 +5,7 @@ import runpy
 import jax
 import numpy as np
 import pytest
+import stepping
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.simulator.caption_tokens import LENGTH
@@ -48,21 +49,8 @@ def batch_of(count, seed):
 
 
 def run(system, wrapper, devices, schedule, count=8):
-    parallel = Parallel(wrapper, jax.devices()[:devices])
-    state = jax.jit(lambda k, b: system.init(k, b, devices))(jax.random.key(0), batch_of(count, 0))
-    sharding = system.sharding(state)
-    state, seen = parallel.place(state, sharding), []
-    for i, name in enumerate(schedule):
-
-        def step(state, resident, batch, name=name):
-            del resident
-            key = jax.random.fold_in(jax.random.key(1), state.step)
-            state, metrics = getattr(system, name)(state, batch, key)
-            return state.replace(step=state.step + 1), metrics
-
-        state, metrics = parallel.compile(step, sharding)(state, {}, parallel.shard_batch(batch_of(count, i)))
-        seen.append(jax.device_get((state, metrics)))
-    return seen
+    steps = [(getattr(system, name), batch_of(count, i)) for i, name in enumerate(schedule)]
+    return stepping.run(system, wrapper, devices, stepping.started(system, devices, batch_of(count, 0)), steps)
 
 
 SCHEDULE = ("embedding_step", "adversarial_step")

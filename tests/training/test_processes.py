@@ -49,7 +49,7 @@ def same_networks(workdir, straight):
     step, state = state_of(workdir)
     assert step == TOTAL
     # Not the optimisers' states: they are gradients, sums over all patches, and hundreds of times larger.
-    names = ("refiner", "refiner_average", "discriminator")
+    names = ("refiner", "refiner_average", "discriminator", "history")
     reference = state_of(straight)[1]
     close({name: state[name] for name in names}, {name: reference[name] for name in names}, atol=2e-3)
 
