@@ -8,28 +8,20 @@ Every training keeps its own folder below DIR and resumes there; stages can be r
 
 import argparse
 import json
-import runpy
-import time
 from pathlib import Path
 
 import ml_collections
 import numpy as np
+from experiments import ROOT, load, train_arm
 
 from eyegan_jax.evaluation import results, synthesis
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.residual import UNSEEN, sheet, synthesizer
 from eyegan_jax.evaluation.segmenter import STATE, segment_function
 from eyegan_jax.models import load_model
-from eyegan_jax.training.loop import train
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("segmenters", "winner", "references", "fusion", "judge")
 ARMS = {"winner": "residual refiner", "references": "several references"}
-
-
-def load(path: str) -> ml_collections.ConfigDict:
-    name, _, variant = path.partition(":")
-    return runpy.run_path(str(ROOT / name))["get_config"](variant)
 
 
 def training_config(experiment, arm: str, seed: int) -> ml_collections.ConfigDict:
@@ -43,8 +35,6 @@ def training_config(experiment, arm: str, seed: int) -> ml_collections.ConfigDic
     config.data.eyes.domain, config.data.eyes.view = experiment.domain, experiment.view
     steps = experiment.steps
     config.steps = steps.segmenter if segmenter else steps[arm]
-    config.run.checkpoint_every = config.run.samples_every = max(config.steps, 1)
-    config.run.log_every = max(1, config.steps // 20)
 
     def narrow(settings, *names):
         for name in names:
@@ -72,13 +62,7 @@ def training_config(experiment, arm: str, seed: int) -> ml_collections.ConfigDic
         narrow(config.seg2eye.discriminator, "width")
     for optimiser in optimisers:
         optimiser.decay_start, optimiser.decay_end = config.steps // 2, config.steps
-    return config.lock()
-
-
-def train_arm(experiment, workdir: Path, arm: str, seed: int) -> None:
-    started = time.perf_counter()
-    train(training_config(experiment, arm, seed), workdir / f"seed{seed}" / arm)
-    print(f"seed {seed}: {arm} trained in {time.perf_counter() - started:.0f} s", flush=True)
+    return config
 
 
 def judge_seed(experiment, workdir: Path, seed: int) -> dict:
@@ -139,7 +123,7 @@ def main() -> None:
     for seed in seeds:
         for stage in arguments.stages:
             for arm in {"segmenters": ("segmenter", "segmenter_judge"), "judge": ()}.get(stage, (stage,)):
-                train_arm(experiment, workdir, arm, seed)
+                train_arm(training_config(experiment, arm, seed), workdir / f"seed{seed}" / arm)
         if "judge" in arguments.stages:
             judge_seed(experiment, workdir, seed)
     if "judge" not in arguments.stages:

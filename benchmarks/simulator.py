@@ -1,17 +1,16 @@
-"""The simulator's figures: speed, the gap between its two domains, and use on real infrared and UnityEyes images.
+"""The simulator's figures: speed, the gap between its two domains, and use on UnityEyes' own renders.
 
     python benchmarks/simulator.py speed                       # images/s at 35x55, 128x128, 640x400
     python benchmarks/simulator.py gap --seeds 3               # gaze error, trained and tested on each domain
     python benchmarks/simulator.py unityeyes --seeds 3         # trained on renders, read on 50 UnityEyes renders
-    python benchmarks/simulator.py pupil                       # segmenter on renders, Dice on real MEYE images
 
-Each writes its part into docs/results/simulator.json (``--out`` for another file). ``gap``, ``unityeyes`` and
-``pupil`` want an accelerator: minutes there, hours on two CPU cores (``--images`` and ``--steps`` shrink them).
+Each writes its part into docs/results/simulator.json (``--out`` for another file). ``gap`` and ``unityeyes`` want an
+accelerator: minutes there, hours on two CPU cores (``--network resnet --images 8192 --steps 1200`` is minutes each).
+How a segmenter trained on renders does on real infrared eyes is ``benchmarks/meye.py``.
 """
 
 import argparse
 import datetime
-import functools
 import importlib.metadata
 import json
 import platform
@@ -234,76 +233,6 @@ def unityeyes(arguments) -> dict:
     return result
 
 
-# Real infrared pupils
-
-
-def pupil(arguments) -> dict:
-    """RITnet on simulated close-ups alone, read on real MEYE images: Dice and centre error of the pupil."""
-    import optax
-
-    from eyegan_jax.data.catalog import open_set, realdata_dir
-    from eyegan_jax.evaluation.metrics import dice, mask_centres
-    from eyegan_jax.networks.segmenter import RITnet
-
-    folder = realdata_dir("meye")
-    if folder is None:
-        raise SystemExit("pupil: no real test images at ../shared/realdata or $EYEGAN_REALDATA")
-    eyeset = open_set({"kind": "meye", "dir": folder})
-    examples = [eyeset[k] for k in range(0, len(eyeset), arguments.every)]
-    examples = [e for e in examples if (e.get("mask", np.zeros(1)) == 3).any()]
-    images, masks = (np.stack([e[k] for e in examples]) for k in ("image", "mask"))
-    network, result = RITnet(), {}
-    for domain in arguments.domains:
-        source = simulator_source(domain, "meye_128", seed=TRAIN_SEED)
-        optimiser = optax.adam(optax.cosine_decay_schedule(arguments.rate, arguments.steps))
-        scores, distances = [], []
-        for seed in range(arguments.seeds):
-            key = jax.random.key(seed)
-            variables = network.init(key, jnp.zeros((1, 128, 128, 1)))
-            state = variables["params"], variables["batch_stats"], optimiser.init(variables["params"])
-
-            @functools.partial(jax.jit, donate_argnums=0)
-            def step(state, key, source=source, optimiser=optimiser):
-                params, statistics, memory = state
-                sample = draw_batch(source, source.resident, key, jnp.arange(arguments.batch), 1)
-                batch, labels = sample["image"][:, 0] / 127.5 - 1.0, sample["mask"][:, 0].astype(jnp.int32)
-
-                def loss(params):
-                    logits, changed = network.apply(
-                        {"params": params, "batch_stats": statistics},
-                        batch,
-                        True,
-                        mutable=["batch_stats"],
-                        rngs={"dropout": jax.random.fold_in(key, 7)},
-                    )
-                    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), changed[
-                        "batch_stats"
-                    ]
-
-                (_, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-                updates, memory = optimiser.update(gradient, memory, params)
-                return optax.apply_updates(params, updates), statistics, memory
-
-            for index in range(arguments.steps):
-                state = step(state, jax.random.fold_in(key, index))
-            read = jax.jit(
-                lambda x, state=state: network.apply(
-                    {"params": state[0], "batch_stats": state[1]}, x / 127.5 - 1.0
-                ).argmax(-1)
-            )
-            found = np.concatenate([np.asarray(read(images[k : k + 64])) for k in range(0, len(images), 64)])
-            scores.append(float(np.mean(dice(found == 3, masks == 3))))
-            centres = np.linalg.norm(mask_centres(found == 3) - mask_centres(masks == 3), axis=-1)
-            distances.append(float(np.nanmedian(centres)))
-        result[domain] = {
-            "dice": spread(scores),
-            "median_centre_error_px": spread(distances),
-            "images": len(images),
-        }
-        print(domain, result[domain], flush=True)
-    return result
-
-
 def record(name: str, result, path: Path, arguments) -> None:
     """Puts one part's result into the results file and keeps the others."""
     found = json.loads(path.read_text()) if path.is_file() else {}
@@ -339,19 +268,17 @@ def _cores() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("speed", "gap", "unityeyes", "pupil"))
+    parser.add_argument("part", choices=("speed", "gap", "unityeyes"))
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--every", type=int, default=1, help="pupil: use every n-th real image")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--network", choices=tuple(NETWORKS), default="cnn")
     parser.add_argument("--domains", nargs="+", default=["simulated", "captured", "randomized"])
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results/simulator.json")
     arguments = parser.parse_args(sys.argv[1:])
-    run = {"speed": speed, "gap": gap, "unityeyes": unityeyes, "pupil": pupil}[arguments.part]
+    run = {"speed": speed, "gap": gap, "unityeyes": unityeyes}[arguments.part]
     record(arguments.part, run(arguments), arguments.out, arguments)
 
 

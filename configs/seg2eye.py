@@ -3,6 +3,7 @@
 command:   python train.py --config=configs/seg2eye.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke``
 variants:  smoke     the real code with tiny networks, under 40 seconds
+           cpu       narrower networks and batches of 4: an hour and a half on one or two CPU cores
            paper     the publication's networks (92.5 M parameters) and batch on OpenEDS at 320x256:
                      --config.data.eyes.dir=FOLDER
            official  paper with the released code's networks and losses
@@ -51,6 +52,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         variant,
         {
             "smoke": smoke,
+            "cpu": cpu,
             "paper": paper,
             "official": official,
             "spade": spade,
@@ -101,6 +103,21 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.run.checkpoint_every = 6
     config.run.samples_every = 6
     config.run.samples = 4
+
+
+def cpu(config: ml_collections.ConfigDict) -> None:
+    config.batch_size = 4
+    config.steps = 2400
+    config.data.eyes.update({"images_per_person": 64, "references": 2})
+    config.data.held_out.images_per_person = 24
+    config.evaluation.update({"targets": 12, "segmenter_steps": 500, "segmenter_width": 16})
+    config.seg2eye.generator.width = 16
+    config.seg2eye.generator.mask_features = 16
+    config.seg2eye.encoder.width = 16
+    config.seg2eye.encoder.size = 64
+    config.seg2eye.discriminator.width = 16
+    config.seg2eye.averaging = 0.998
+    config.run.checkpoint_every = 200
 
 
 def paper(config: ml_collections.ConfigDict) -> None:

@@ -39,6 +39,23 @@ def self_regularisation(refined: jax.Array, simulated: jax.Array, psi: Callable,
     return jnp.mean(sum(jax.tree.leaves(difference)))
 
 
+def patch_nce(queries: jax.Array, keys: jax.Array, temperature: float) -> jax.Array:
+    """PatchNCE of CUT (Park et al. 2020, equation 3), mean over places and batch.
+
+    queries, keys: unit vectors ``[B, S, D]`` of the output and of the input at the same S places. Each query is to find
+    its own key among all of its image's: ``-log exp(q_s . k_s / t) / sum_r exp(q_s . k_r / t)``. No gradient goes into
+    the keys. Equal vectors everywhere give ln S.
+    """
+    cosines = jnp.einsum("bsd,brd->bsr", queries, jax.lax.stop_gradient(keys)) / temperature
+    own = jnp.broadcast_to(jnp.arange(cosines.shape[1]), cosines.shape[:2])
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(cosines, own))
+
+
+def gaze_distance(found: jax.Array, wanted: jax.Array) -> jax.Array:
+    """The gaze estimator's Euclidean loss of section 3.1 as Caffe defined it: half the squared distance, batch mean."""
+    return 0.5 * jnp.mean(jnp.sum((found - wanted) ** 2, axis=-1))
+
+
 def psi_identity(images: jax.Array) -> jax.Array:
     """The paper's psi for all its quantitative results."""
     return images

@@ -52,6 +52,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "subject": placeholder(str),  # column, folder or prefix, of a folder
             "crop": placeholder(str),  # gazeml, window or none, of UnityEyes
             "split": placeholder(str),
+            "subjects": (),  # only these people of it; all if empty
             "fit": "stretch",  # how an image of another shape is brought to image_shape
             "weight": 1.0,  # share in a mixture
             # Retrieval, of any kind with several images per person: further images of the same person by their masks.
@@ -115,6 +116,8 @@ def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.Confi
 
 def _open(stream: ml_collections.ConfigDict, height: int, width: int) -> EyeSet:
     options = {key: stream[key] for key in ("table", "subject", "crop", "split") if stream[key] is not None}
+    if stream.subjects:
+        options["subjects"] = stream.subjects
     if stream.kind == "unityeyes":
         options["size"] = (height, width)  # its reader crops
     return open_set({"kind": stream.kind, "dir": stream.dir, **options})

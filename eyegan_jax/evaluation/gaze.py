@@ -20,18 +20,11 @@ import optax
 from eyegan_jax.evaluation import metrics
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.images import to_float
-from eyegan_jax.networks.gaze_estimator import GazeEstimator
-from eyegan_jax.networks.small_resnet import SmallResNet
+from eyegan_jax.losses import gaze_distance
+from eyegan_jax.systems.gaze_estimator import NETWORKS
 
 CURVE_LIMITS = tuple(float(x) for x in np.arange(0.0, 30.5, 0.5))
 """Degrees at which the curve of percent within a limit is kept."""
-
-NETWORKS: Mapping[str, nn.Module] = {
-    "cnn": GazeEstimator(),
-    "cnn_fc9600": GazeEstimator(fc9600=True),
-    "resnet": SmallResNet(),
-}
-"""The paper's CNN in both readings, and a modern small network."""
 
 
 class Eyes(NamedTuple):
@@ -63,8 +56,7 @@ def _step(network: nn.Module, how: Training, carry, index, key, images, gaze):
         batch = how.augment(jax.random.fold_in(key, 1), batch)
 
     def loss(params):
-        # The paper's Euclidean loss on the gaze vector, as Caffe defined it: half the squared distance.
-        return 0.5 * jnp.mean(jnp.sum((network.apply(params, batch) - gaze[chosen]) ** 2, axis=-1))
+        return gaze_distance(network.apply(params, batch), gaze[chosen])
 
     value, gradient = jax.value_and_grad(loss)(params)
     updates, optimiser_state = _optimiser(how).update(gradient, optimiser_state, params)

@@ -1,7 +1,7 @@
 """Judging a segmenter: on simulated people whom it never saw, and on real infrared eyes with pupil masks."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,16 @@ def pupil_figures(found: np.ndarray, true: np.ndarray, subjects: np.ndarray) -> 
     return figures
 
 
-def read_pupils(folder: Path | str, limit: int | None = None) -> dict[str, np.ndarray]:
+def read_pupils(
+    folder: Path | str, limit: int | None = None, subjects: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """A folder of MEYE's form as arrays ``image``, ``mask``, ``subject``; every n-th image where ``limit`` is less.
+
+    subjects: only these people; all if None.
 
     Images of another size than the first are resized to it. Images without a known mask are left out.
     """
-    eyes = open_set({"kind": "meye", "dir": str(folder)})
+    eyes = open_set({"kind": "meye", "dir": str(folder), "subjects": subjects})
     step = max(1, -(-len(eyes) // limit)) if limit else 1
     examples = [example for i in range(0, len(eyes), step) if "mask" in (example := eyes[i])]
     height, width = examples[0]["image"].shape[:2]

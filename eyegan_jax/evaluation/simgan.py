@@ -1,4 +1,4 @@
-"""Judging a SimGAN run: the paper's experiments on the run's own two domains."""
+"""Judging a refiner's run, SimGAN's or CUT's: the SimGAN paper's experiments on the run's own two domains."""
 
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_images
 
 BATCH = 256
+TITLES = {"simgan": "SimGAN", "cut": "CUT"}
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
-    """Write ``workdir/report`` for a SimGAN run; ``config.evaluation`` sets sample sizes and budgets."""
+    """Write ``workdir/report`` for the run; ``config.evaluation`` sets sample sizes and budgets."""
     settings = config.evaluation
     model = load_model(workdir, ("refiner_average", "discriminator"))
     tqdm.write("drawing samples of both domains")
@@ -45,7 +46,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     return evaluate_refiner(
         workdir,
         run,
-        f"SimGAN, {model.step} steps",
+        f"{TITLES[config.system]}, {model.step} steps",
         config=config,
         command=f"python evaluate.py --workdir={workdir}",
         seeds=range(config.seed, config.seed + settings.seeds),  # so that a sweep over seeds varies these too

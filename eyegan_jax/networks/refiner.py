@@ -11,6 +11,8 @@ from eyegan_jax.layers.convolution import Conv, Padding, explicit_padding
 ACTIVATIONS = {"relu": nn.relu, "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu}
 NORMS = {"none": None, "instance": 1, "group": 8}
 """Channels per group. No batch normalisation: the refiner keeps no statistics across samples."""
+FEATURES = "features"
+"""Flax collection whose ``maps`` are the hidden maps, after the stem and after each block, for who asks for them."""
 
 
 def normalise(kind: str, x: jax.Array) -> jax.Array:
@@ -59,11 +61,18 @@ class Refiner(nn.Module):
                 x
             )
 
+        def keep(maps):
+            # Not while initialising: maps are no parameters.
+            if not self.is_initializing():
+                self.sow(FEATURES, "maps", maps)
+
         x = act(conv(images.astype(self.dtype), self.width, self.stem_kernel, "stem"))
+        keep(x)
         for block in range(self.blocks):
             hidden = act(normalise(self.norm, conv(x, self.width, 3, f"block{block}_conv0")))
             hidden = normalise(self.norm, conv(hidden, self.width, 3, f"block{block}_conv1"))
             x = act(x + hidden)
+            keep(x)
         zero_start = self.output == "residual"
         head = Conv(
             images.shape[-1],

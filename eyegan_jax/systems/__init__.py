@@ -8,7 +8,18 @@ import ml_collections
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems.base import System
 
-SYSTEMS = ("simgan", "seg2eye", "segmenter", "residual", "fusion", "redirect", "gaze_gan", "text_edit")
+SYSTEMS = (
+    "simgan",
+    "cut",
+    "seg2eye",
+    "segmenter",
+    "residual",
+    "fusion",
+    "redirect",
+    "gaze_gan",
+    "text_edit",
+    "gaze_estimator",
+)
 
 
 def build_system(config: ml_collections.ConfigDict) -> System:

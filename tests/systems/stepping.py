@@ -14,7 +14,8 @@ def run(system, wrapper, devices, state, schedule):
     """``[(state, metrics)]`` as NumPy after each ``(step, batch)`` of ``schedule``; equal steps are compiled once."""
     parallel = Parallel(wrapper, jax.devices()[:devices])
     sharding = system.sharding(state)
-    state, programs, seen = parallel.place(state, sharding), {}, []
+    # A copy: the step gives its input away, and the caller may start from the same state again.
+    state, programs, seen = parallel.place(jax.device_get(state), sharding), {}, []
     for step, batch in schedule:
         if step not in programs:
 
