@@ -23,6 +23,7 @@ from eyegan_jax.evaluation.refinement import label_preservation
 from eyegan_jax.evaluation.simgan import draw_eyes
 from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_images
+from eyegan_jax.training import startup
 
 REFINED = "{} refined"
 
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     arguments = parser.parse_args()
+    startup.start()
     experiment, workdir = load(arguments.config), arguments.workdir.resolve()
     seeds = arguments.seeds or list(experiment.seeds)
     for seed in seeds:

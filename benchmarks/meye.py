@@ -28,6 +28,7 @@ from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_folder
 from eyegan_jax.segmenting import STATE
 from eyegan_jax.simulator import find_view
+from eyegan_jax.training import startup
 
 COLUMNS = {
     "dice": "Dice",
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     arguments = parser.parse_args()
+    startup.start()
     experiment, workdir = load(arguments.config), arguments.workdir.resolve()
     seeds = arguments.seeds or list(experiment.seeds)
     data = arguments.data or experiment.data.dir or realdata_dir("meye")

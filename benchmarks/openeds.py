@@ -19,6 +19,7 @@ from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.residual import UNSEEN, sheet, synthesizer
 from eyegan_jax.evaluation.segmenter import STATE, segment_function
 from eyegan_jax.models import load_model
+from eyegan_jax.training import startup
 
 STAGES = ("segmenters", "winner", "references", "fusion", "judge")
 ARMS = {"winner": "residual refiner", "references": "several references"}
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     arguments = parser.parse_args()
+    startup.start()
     experiment = load(arguments.config)
     seeds = arguments.seeds or list(experiment.seeds)
     workdir = arguments.workdir.resolve()

@@ -434,6 +434,7 @@ def _sweep_command(commands: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="configs/sweeps/NAME.py")
     parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--index", type=int, metavar="I", help="only run I, as in --index $SLURM_ARRAY_TASK_ID")
+    parser.add_argument("--together", action="store_true", help="runs that differ in numbers only, as one program")
     parser.add_argument("--report", action="store_true", help="only print the table")
     parser.add_argument("--record", metavar="NAME", help="write the table to docs/results/NAME.json as well")
 
@@ -443,7 +444,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from eyegan_jax.evaluation import sweeps
 
     if not arguments.report:
-        sweeps.run(arguments.file, arguments.workdir, arguments.index)
+        sweeps.run(arguments.file, arguments.workdir, arguments.index, arguments.together)
     if arguments.record:
         sweeps.record_table(arguments.file, arguments.workdir, arguments.record)
     print(sweeps.table(arguments.file, arguments.workdir))

@@ -21,6 +21,9 @@ from eyegan_jax.systems import history as histories
 from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, mean_over_devices, repeat, value_and_mean_gradient
 from eyegan_jax.systems.optimisers import build_optimiser
 
+SCALARS = {"simgan.loss.regularisation": "regularisation", "simgan.averaging": "averaging"}
+"""Settings that the members of one ensemble may differ in (see :mod:`eyegan_jax.systems.ensemble`)."""
+
 
 class SimGANState(flax.struct.PyTreeNode):
     """Arrays only. ``refiner_average`` is the exponential moving average of the refiner, used after training."""

@@ -55,6 +55,18 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     return trainer.run()
 
 
+def write_run(config: ml_collections.ConfigDict, workdir: Path, state: Any, step: int) -> None:
+    """A run's folder around a state that was trained elsewhere: its config and one checkpoint."""
+    _claim_workdir(config, workdir)
+    with Checkpoints(workdir, config.run.keep) as checkpoints:
+        checkpoints.save(step, state, _position(config, step))
+
+
+def _position(config: ml_collections.ConfigDict, step: int) -> dict[str, int]:
+    """What a checkpoint says of the data: all of it follows from the seed and the step."""
+    return {"step": step, "seed": config.seed, "images": step * config.batch_size}
+
+
 class _Trainer:
     """The loop's fixed parts; everything that changes lives in ``run``."""
 
@@ -209,9 +221,8 @@ class _Trainer:
 
     def _save(self, checkpoints: Checkpoints, log: "_Log", step: int) -> None:
         log.drain(self.parallel)
-        position = {"step": step, "seed": self.config.seed, "images": step * self.config.batch_size}
         state = self.parallel.to_global(self.state, self.sharding)
-        checkpoints.save(step, state, position, log.monitored())
+        checkpoints.save(step, state, _position(self.config, step), log.monitored())
         log.last_good = checkpoints.path / str(step)
 
     def _last_good(self, checkpoints: Checkpoints) -> Path | None:

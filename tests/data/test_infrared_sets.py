@@ -2,6 +2,7 @@
 
 import json
 
+import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from eyegan_jax.data.examples import BadExample
 from eyegan_jax.data.meye import MeyeSet
 from eyegan_jax.data.openeds import OpenEDS2020Set, OpenEDSSet
 from eyegan_jax.data.sets import check_set
+from eyegan_jax.data.streams import build_stream, stream_config
 from eyegan_jax.errors import UserError
 
 HEIGHT, WIDTH = 640, 400
@@ -121,6 +123,26 @@ def test_meye_masks(tmp_path):
     (tmp_path / "index.csv").write_text("filename,subject\n")
     with pytest.raises(UserError, match="expected columns"):
         MeyeSet(tmp_path)
+
+
+def test_a_stream_of_chosen_people(tmp_path):
+    """What keeps the people of a test out of a training: no picture of anybody else is ever drawn."""
+    rows = ["filename,subject,blink,has_pupil_mask"]
+    for i, person in enumerate("aabbbc"):
+        write(tmp_path / "images" / f"{i}.png", np.full((16, 16), 40 * i, np.uint8))
+        rows.append(f"{i}.png,{person},0,0")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    config = ml_collections.ConfigDict({"seed": 0, "image_shape": (16, 16, 1)})
+    config.data = {"backend": "memory", "fields": {"real": ("image",)}}
+
+    def levels(**settings):
+        stream = stream_config("meye", dir=str(tmp_path), **settings)
+        return sorted(np.unique(np.asarray(build_stream(config, stream, "real").resident["image"])).tolist())
+
+    assert levels(subjects=("b",)) == [80, 120, 160]
+    assert levels() == [0, 40, 80, 120, 160, 200]
+    with pytest.raises(UserError, match=r"config\.data\.real: no such subject: d"):
+        levels(subjects=("d",))
 
 
 def test_real_meye(realdata):
