@@ -104,6 +104,7 @@ def simgan_config() -> ml_collections.ConfigDict:
             "strata": 8,  # independent parts; a multiple of the device count, 2 * strata divides the batch
         }
     )
+    config.equalised = False  # equalise the histogram of each simulated eye first, where the real ones are (MPIIGaze's)
     config.refiner_updates = 2  # K_r (K_g in the paper)
     config.discriminator_updates = 1  # K_d
     config.pretrain_refiner_steps = 1000

@@ -83,6 +83,16 @@ def equalise(image):
     return clahe(gamma(image[..., 0]))[..., None]
 
 
+@functools.partial(jnp.vectorize, signature="(h,w)->(h,w)")
+def equalise_histogram(image):
+    """Histogram equalisation of uint8 ``[..., H, W]``: :func:`eyegan_jax.data.geometry.equalize` on the device."""
+    counts = jnp.bincount(image.reshape(-1), length=256)
+    cumulative = jnp.cumsum(counts)
+    lowest = cumulative[jnp.argmax(counts > 0)]
+    table = jnp.rint((cumulative - lowest) * (255.0 / jnp.maximum(image.size - lowest, 1)))
+    return jnp.where(lowest == image.size, image, jnp.clip(table, 0, 255).astype(jnp.uint8)[image])
+
+
 @functools.partial(jnp.vectorize, excluded=(1, 2), signature="(h,w)->(h,w)")
 def border_weights(mask, weight: float = 20.0, reach: int = 1):
     """``1 + weight`` within ``reach`` pixels of a border between classes of ``[..., H, W]``, else 1.

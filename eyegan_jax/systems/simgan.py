@@ -12,8 +12,9 @@ import ml_collections
 import optax
 
 from eyegan_jax import losses
+from eyegan_jax.data.preprocessing import equalise_histogram
 from eyegan_jax.errors import UserError
-from eyegan_jax.images import to_float
+from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.networks.discriminator import GAZE, HAND, Discriminator
 from eyegan_jax.networks.gaze_estimator import GazeFeatures
 from eyegan_jax.networks.refiner import Refiner
@@ -53,6 +54,7 @@ class SimGAN:
     history_size: int
     history_strata: int
     averaging: float
+    equalised: bool
     steps: tuple[int, int, int]
 
     @property
@@ -93,12 +95,12 @@ class SimGAN:
     def pretrain_refiner(self, state: SimGANState, batch: Batch, key: jax.Array) -> tuple[SimGANState, Metrics]:
         """One step on the self-regularisation alone: R learns to be the identity."""
         del key
-        images = to_float(batch["simulated"]["image"][:, 0])
+        images = self.prepare(batch["simulated"]["image"][:, 0])
         return self._update_refiner(state, images, adversarial=False)
 
     def pretrain_discriminator(self, state: SimGANState, batch: Batch, key: jax.Array) -> tuple[SimGANState, Metrics]:
         """One step of D on wholly fresh refined images; R stays. The history begins to fill."""
-        simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
+        simulated, real = self.prepare(batch["simulated"]["image"][:, 0]), to_float(batch["real"]["image"][:, 0])
         return self._update_discriminator(state, simulated, real, key, use_history=False)
 
     def adversarial_step(self, state: SimGANState, batch: Batch, key: jax.Array) -> tuple[SimGANState, Metrics]:
@@ -110,11 +112,11 @@ class SimGAN:
         real = jnp.moveaxis(batch["real"]["image"], 1, 0)
 
         def refiner_update(state, images):
-            return self._update_refiner(state, to_float(images), adversarial=True)
+            return self._update_refiner(state, self.prepare(images), adversarial=True)
 
         state, refiner_metrics = repeat(refiner_update, state, simulated[: self.refiner_updates])
         for i in range(self.discriminator_updates):
-            images = to_float(simulated[self.refiner_updates + i])
+            images = self.prepare(simulated[self.refiner_updates + i])
             state, discriminator_metrics = self._update_discriminator(
                 state, images, to_float(real[i]), jax.random.fold_in(key, i), use_history=True
             )
@@ -200,7 +202,13 @@ class SimGAN:
 
     def refine(self, params: Any, images: jax.Array) -> jax.Array:
         """Make simulated ``images [B, H, W, C]`` in [-1, 1] look real: what a user calls after training."""
+        if self.equalised:
+            images = self.prepare(to_uint8(images))
         return self.refiner.apply({"params": params}, images)
+
+    def prepare(self, images: jax.Array) -> jax.Array:
+        """uint8 simulated ``images [B, H, W, C]`` to what R starts from and is held to, float32 in [-1, 1]."""
+        return to_float(equalise_histogram(images[..., 0])[..., None] if self.equalised else images)
 
 
 PSI = {
@@ -238,6 +246,9 @@ def build(config: ml_collections.ConfigDict) -> SimGAN:
     psi = frozen_features(tuple(config.image_shape)) if c.loss.psi == "features" else PSI.get(c.loss.psi)
     if psi is None:
         raise UserError(f"config.simgan.loss.psi: expected one of {[*PSI, 'features']}, found {c.loss.psi!r}")
+    equalised = c.get("equalised", False)  # models of before this setting do not name it
+    if equalised and config.image_shape[2] != 1:
+        raise UserError(f"config.simgan.equalised: expected gray images, found {config.image_shape[2]} channels")
     hand = c.discriminator.variant == "hand"
     return SimGAN(
         refiner=Refiner(**c.refiner, dtype=dtype),
@@ -261,5 +272,6 @@ def build(config: ml_collections.ConfigDict) -> SimGAN:
         history_size=c.history.size,
         history_strata=c.history.strata,
         averaging=c.averaging,
+        equalised=equalised,
         steps=(c.pretrain_refiner_steps, c.pretrain_discriminator_steps, config.steps),
     )

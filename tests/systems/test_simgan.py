@@ -8,8 +8,9 @@ import pytest
 import stepping
 
 from eyegan_jax import losses
+from eyegan_jax.data import geometry
 from eyegan_jax.errors import UserError
-from eyegan_jax.images import to_float
+from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.systems import simgan
 from eyegan_jax.systems.base import Phase
 
@@ -41,11 +42,11 @@ def batch_of(phase: Phase, size: int = 16, seed: int = 0):
 
 
 def run(system, wrapper, devices, phases, repeats=2):
-    """State and metrics after ``repeats`` steps of each named phase."""
+    """State and metrics after ``repeats`` steps of each named phase; the fresh state and none where none is named."""
     chosen = [phase for phase in system.phases if phase.name in phases]
     schedule = [(phase.step, batch_of(phase, seed=i)) for phase in chosen for i in range(repeats)]
     start = stepping.started(system, devices, batch_of(system.phases[2]))
-    return stepping.run(system, wrapper, devices, start, schedule)[-1]
+    return [(jax.device_get(start), {}), *stepping.run(system, wrapper, devices, start, schedule)][-1]
 
 
 ALL = ("refiner", "discriminator", "adversarial")
@@ -144,3 +145,21 @@ def test_features_psi_is_zero_for_the_identity():
     x = jax.random.uniform(jax.random.key(0), (1, 35, 55, 1))
     assert losses.self_regularisation(x, x, psi) == 0
     assert losses.self_regularisation(x + 0.1, x, psi) > 0
+
+
+def test_equalised_runs_start_from_equalised_eyes_in_training_and_in_use(root):
+    """A refiner that changes nothing gives back the equalised eye, and owes nothing to the self-regularisation."""
+    config = config_of(root, equalised=True)
+    config.simgan.refiner.output = "residual"
+    system = simgan.build(config)
+    batch = batch_of(system.phases[0])
+    _, metrics = run(system, "pmap", 1, ("refiner",), repeats=1)
+    assert metrics["loss/regularisation"] < 0.01 * 12 * 16  # rounding near black and white, where artanh is cut
+    images = batch["simulated"]["image"][:, 0]
+    expected = np.stack([geometry.equalize(image) for image in images])
+    start = jax.device_get(stepping.started(system, 1, batch_of(system.phases[2])))
+    found = to_uint8(system.refine(start.refiner, to_float(images)))
+    assert np.abs(np.asarray(found).astype(int) - expected).max() <= 1
+    config.image_shape = (12, 16, 3)
+    with pytest.raises(UserError, match="expected gray images, found 3 channels"):
+        simgan.build(config)
