@@ -1,5 +1,6 @@
 """What the benchmarks that train things share: config files, changes to them, a training that knows when it is done."""
 
+import argparse
 import runpy
 import time
 from collections.abc import Iterable
@@ -8,9 +9,27 @@ from typing import Any
 
 import ml_collections
 
+from eyegan_jax.training import startup
 from eyegan_jax.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def parser(doc: str | None, config: str) -> argparse.ArgumentParser:
+    """The flags that these benchmarks share."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--workdir", type=Path, required=True)
+    made.add_argument("--config", default=config)
+    made.add_argument("--seeds", type=int, nargs="+")
+    made.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
+    return made
+
+
+def begin(arguments: argparse.Namespace) -> tuple[ml_collections.ConfigDict, Path, list[int]]:
+    """JAX set up for a long command; the experiment that was chosen, its absolute workdir and its seeds."""
+    startup.start()
+    experiment = load(arguments.config)
+    return experiment, arguments.workdir.resolve(), arguments.seeds or list(experiment.seeds)
 
 
 def load(path: str) -> ml_collections.ConfigDict:

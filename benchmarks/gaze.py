@@ -1,12 +1,11 @@
 """The gaze benchmark: refiners trained per seed, estimators on every arm's eyes, all tested on the same real eyes.
 
     python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]] [--seeds 0 1 2]
-        [--out docs/results] [--images docs/images]
+        [--out docs/results]
 
-Trainings and finished estimators stay in DIR; the same command goes on where it was cut off.
+Trainings, finished estimators and pictures stay in DIR; the same command goes on where it was cut off.
 """
 
-import argparse
 import json
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import jax
 import ml_collections
 import numpy as np
-from experiments import ROOT, changed, load, train_arm
+from experiments import begin, changed, parser, train_arm
 
+from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.evaluation import domain_arms, gaze, report, results
 from eyegan_jax.evaluation.batches import in_batches
@@ -23,7 +23,6 @@ from eyegan_jax.evaluation.refinement import label_preservation
 from eyegan_jax.evaluation.simgan import draw_eyes
 from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_images
-from eyegan_jax.training import startup
 
 REFINED = "{} refined"
 
@@ -123,15 +122,8 @@ def as_text(table: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--config", default="configs/benchmarks/gaze.py")
-    parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
-    arguments = parser.parse_args()
-    startup.start()
-    experiment, workdir = load(arguments.config), arguments.workdir.resolve()
-    seeds = arguments.seeds or list(experiment.seeds)
+    arguments = parser(__doc__, "configs/benchmarks/gaze.py").parse_args()
+    experiment, workdir, seeds = begin(arguments)
     for seed in seeds:
         for name in experiment.refiners:
             train_arm(refiner_config(experiment, name, seed), workdir / f"seed{seed}" / name)
@@ -142,4 +134,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting_user_errors():
+        main()

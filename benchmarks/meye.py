@@ -7,15 +7,16 @@ Leave-people-out: neither refiner nor segmenter sees a test person; the refiners
 masks. Trainings and written images stay in DIR; the same command goes on where it was cut off.
 """
 
-import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from experiments import ROOT, changed, load, train_arm
+from experiments import begin, changed, parser, train_arm
 from PIL import Image
 
+from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.data.catalog import open_set, realdata_dir
 from eyegan_jax.data.decode import decode_image
 from eyegan_jax.data.geometry import resize
@@ -28,7 +29,6 @@ from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_folder
 from eyegan_jax.segmenting import STATE
 from eyegan_jax.simulator import find_view
-from eyegan_jax.training import startup
 
 COLUMNS = {
     "dice": "Dice",
@@ -54,12 +54,18 @@ class Fold:
 
     def test_eyes(self) -> dict[str, np.ndarray]:
         """All pictures of the people held out, at the experiment's size."""
-        eyes = read_pupils(self.data, subjects=self.test)
-        scaled = [
-            resize({"image": i, "mask": m}, *self.experiment.image_shape[:2])
-            for i, m in zip(eyes["image"], eyes["mask"], strict=True)
-        ]
-        return {name: np.stack([s[name] for s in scaled]) for name in ("image", "mask")} | {"subject": eyes["subject"]}
+        return read_pupils(self.data, subjects=self.test, size=tuple(self.experiment.image_shape[:2]))
+
+    def real_images(self, count: int | None = None) -> np.ndarray:
+        """Pictures of the people in training at the experiment's size: all, or ``count`` spread over them."""
+        people = open_set({"kind": "meye", "dir": str(self.data), "subjects": self.train})
+        chosen = np.linspace(0, len(people) - 1, count or len(people)).round().astype(int)
+        size = self.experiment.image_shape[:2]
+        return np.stack([resize({"image": people[int(i)]["image"]}, *size)["image"] for i in chosen])
+
+
+def rendered_images(folder: Path, names: Sequence[str]) -> np.ndarray:
+    return np.stack([decode_image(folder / "images" / name, name, channels=1) for name in names])
 
 
 def write_renders(experiment, fold: Fold) -> None:
@@ -87,13 +93,9 @@ def translated(fold: Fold, name: str, translate) -> Path:
     if (dest / "index.csv").is_file():
         return dest
     names = sorted(path.name for path in (raw / "images").iterdir())
-    images = np.stack([decode_image(raw / "images" / n, n, channels=1) for n in names])
-    people = open_set({"kind": "meye", "dir": str(fold.data), "subjects": fold.train})
-    size = fold.experiment.image_shape[:2]
-    real = np.stack([resize({"image": people[i]["image"]}, *size)["image"] for i in range(len(people))])
     (dest / "images").mkdir(parents=True, exist_ok=True)
-    for made, name in zip(translate(images, real), names, strict=True):
-        Image.fromarray(made[..., 0]).save(dest / "images" / name)
+    for made, file in zip(translate(rendered_images(raw, names), fold.real_images()), names, strict=True):
+        Image.fromarray(made[..., 0]).save(dest / "images" / file)
     for part in ("masks", "labels", "index.csv"):  # the index last: its presence says that all is there
         (dest / part).unlink(missing_ok=True)
         (dest / part).symlink_to(raw / part)
@@ -161,14 +163,8 @@ def sheet(fold: Fold, seed: int) -> bytes:
         folders[name] = fold.folder / f"seed{seed}" / f"{name}_renders"
     folders |= {name: fold.folder / f"{name}_renders" for name in ("histogram", "fourier")}
     folders["randomized"] = fold.renders["randomized"]
-    rows = {
-        name: np.stack([decode_image(path / "images" / f"{i}.png", str(i), channels=1) for i in range(8)])
-        for name, path in folders.items()
-    }
-    people = open_set({"kind": "meye", "dir": str(fold.data), "subjects": fold.train})
-    chosen = np.linspace(0, len(people) - 1, 8).astype(int)
-    size = fold.experiment.image_shape[:2]
-    rows["real"] = np.stack([resize({"image": people[int(i)]["image"]}, *size)["image"] for i in chosen])
+    rows = {name: rendered_images(path, [f"{i}.png" for i in range(8)]) for name, path in folders.items()}
+    rows["real"] = fold.real_images(8)
     return report.grid(np.stack(list(rows.values())), "", list(rows)).png
 
 
@@ -181,19 +177,13 @@ def as_text(merged: dict, tables: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--config", default="configs/benchmarks/meye.py")
-    parser.add_argument("--data", type=Path, help="a folder of MEYE's form (default: the config's, or the test images)")
-    parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
-    arguments = parser.parse_args()
-    startup.start()
-    experiment, workdir = load(arguments.config), arguments.workdir.resolve()
-    seeds = arguments.seeds or list(experiment.seeds)
+    flags = parser(__doc__, "configs/benchmarks/meye.py")
+    flags.add_argument("--data", type=Path, help="a folder of MEYE's form (default: the config's, or the test images)")
+    arguments = flags.parse_args()
+    experiment, workdir, seeds = begin(arguments)
     data = arguments.data or experiment.data.dir or realdata_dir("meye")
     if data is None:
-        parser.error("--data: expected a folder of MEYE's form, found no real test images either (docs/data.md)")
+        flags.error("--data: expected a folder of MEYE's form, found no real test images either (docs/data.md)")
     folds = [Fold(experiment, workdir, Path(data), number) for number in range(experiment.folds)]
     write_renders(experiment, folds[0])
     tables = {f"fold{n}_seed{s}": judge(fold, s) for n, fold in enumerate(folds) for s in seeds}
@@ -206,4 +196,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting_user_errors():
+        main()

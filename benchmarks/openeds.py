@@ -6,20 +6,19 @@
 Every training keeps its own folder below DIR and resumes there; stages can be run one by one.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import ml_collections
 import numpy as np
-from experiments import ROOT, load, train_arm
+from experiments import begin, load, parser, train_arm
 
+from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results, synthesis
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.residual import UNSEEN, sheet, synthesizer
 from eyegan_jax.evaluation.segmenter import STATE, segment_function
 from eyegan_jax.models import load_model
-from eyegan_jax.training import startup
 
 STAGES = ("segmenters", "winner", "references", "fusion", "judge")
 ARMS = {"winner": "residual refiner", "references": "several references"}
@@ -111,17 +110,10 @@ def over_seeds(tables: list[dict]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--config", default="configs/benchmarks/openeds.py")
-    parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
-    arguments = parser.parse_args()
-    startup.start()
-    experiment = load(arguments.config)
-    seeds = arguments.seeds or list(experiment.seeds)
-    workdir = arguments.workdir.resolve()
+    flags = parser(__doc__, "configs/benchmarks/openeds.py")
+    flags.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    arguments = flags.parse_args()
+    experiment, workdir, seeds = begin(arguments)
     for seed in seeds:
         for stage in arguments.stages:
             for arm in {"segmenters": ("segmenter", "segmenter_judge"), "judge": ()}.get(stage, (stage,)):
@@ -147,4 +139,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting_user_errors():
+        main()

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from eyegan_jax import models, redirecting, simulator
+from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import redirection, results
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.redirect import COLUMNS, at, example_sheet, real_sweeps, sweep_sheet
@@ -164,4 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting_user_errors():
+        main()

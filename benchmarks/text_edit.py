@@ -17,6 +17,7 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
+from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results
 from eyegan_jax.evaluation import text_edit as judging
 from eyegan_jax.evaluation.metrics import Mean
@@ -145,4 +146,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting_user_errors():
+        main()

@@ -1,7 +1,7 @@
 """CUT (Park et al. 2020) in place of SimGAN: the same refiner and discriminator, kept to the label by contrast.
 
 command:   python train.py --config=configs/cut.py[:variant]
-hardware:  two CPU cores (half an hour), or any accelerator
+hardware:  two CPU cores, or any accelerator
 variants:  smoke     the real code with tiny networks, under 40 seconds
            large     the refiner of configs/simgan.py:large, batch 64, bfloat16, for accelerators
            paper     the publication's optimiser, weights and 256 patches, one image per step, for accelerators

@@ -1,7 +1,7 @@
 """A gaze estimator on the built-in simulator's eyes, or on any set of eyes with gaze labels.
 
 command:   python train.py --config=configs/gaze_estimator.py[:variant]
-hardware:  two CPU cores (ten minutes), or any accelerator
+hardware:  two CPU cores, or any accelerator
 variants:  smoke     the real code with few steps, under 40 seconds
            paper     the SimGAN paper's CNN and batch of 512, for accelerators
 

@@ -1,7 +1,7 @@
 """Does refinement train better gaze estimators? Tables 2 and 3 of the SimGAN paper, with the arms a sceptic asks for.
 
 command:   python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]]
-hardware:  an accelerator; two CPU cores for ``small`` (two hours per seed) and ``smoke``
+hardware:  an accelerator; two CPU cores for ``small`` and ``smoke``
 variants:  small      the refiners of ``python train.py``, one small network and the classical estimators
            mpiigaze   UnityEyes against MPIIGaze: set config.data.simulated.dir and config.data.real.dir
            smoke      only shows that everything runs

@@ -1,7 +1,7 @@
 """Does refinement help on real infrared eyes? Pupil segmenters trained on renders, judged on people nobody saw.
 
 command:   python benchmarks/meye.py --workdir=DIR [--config=configs/benchmarks/meye.py[:variant]]
-hardware:  an accelerator; two CPU cores for ``small`` (64x64, two folds, one seed, two hours) and ``smoke``
+hardware:  an accelerator; two CPU cores for ``small`` (64x64, two folds, one seed) and ``smoke``
 result:    docs/results/meye.json
 
 ``config.data.dir``: a folder of MEYE's form (index.csv, images/, pupil_masks/). Not set: the real test images where

@@ -64,18 +64,20 @@ def pupil_figures(found: np.ndarray, true: np.ndarray, subjects: np.ndarray) -> 
 
 
 def read_pupils(
-    folder: Path | str, limit: int | None = None, subjects: Sequence[str] | None = None
+    folder: Path | str,
+    limit: int | None = None,
+    subjects: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """A folder of MEYE's form as arrays ``image``, ``mask``, ``subject``; every n-th image where ``limit`` is less.
 
-    subjects: only these people; all if None.
-
-    Images of another size than the first are resized to it. Images without a known mask are left out.
+    subjects: only these people; all if None. size: (H, W) that images and masks are brought to; the first one's if
+    None. Images without a known mask are left out.
     """
     eyes = open_set({"kind": "meye", "dir": str(folder), "subjects": subjects})
     step = max(1, -(-len(eyes) // limit)) if limit else 1
     examples = [example for i in range(0, len(eyes), step) if "mask" in (example := eyes[i])]
-    height, width = examples[0]["image"].shape[:2]
+    height, width = size or examples[0]["image"].shape[:2]
     examples = [resize(example, height, width) for example in examples]
     arrays = {name: np.stack([example[name] for example in examples]) for name in ("image", "mask")}
     return arrays | {"subject": np.array([example.get("subject", "") for example in examples])}

@@ -24,6 +24,7 @@ from eyegan_jax.networks.patch_projection import PatchProjection
 from eyegan_jax.networks.refiner import FEATURES, Refiner
 from eyegan_jax.systems.base import Batch, Metrics, Phase, mean_over_devices, value_and_mean_gradient
 from eyegan_jax.systems.optimisers import build_optimiser
+from eyegan_jax.systems.simgan import before_and_after, discriminator_loss
 
 
 class CUTState(flax.struct.PyTreeNode):
@@ -130,17 +131,10 @@ class CUT:
         )
         generator = optax.apply_updates(state.generator, updates)
 
-        def discriminator_loss(params):
-            logits = self.discriminator.apply({"params": params}, jnp.concatenate([refined, real]))
-            of_refined, of_real = jnp.split(logits, [len(refined)])
-            total = losses.patch_cross_entropy(of_refined, losses.REFINED, "mean")
-            total += losses.patch_cross_entropy(of_real, losses.REAL, "mean")
-            return total, {
-                "accuracy/refined": jnp.mean(of_refined[..., 1] > of_refined[..., 0]),
-                "accuracy/real": jnp.mean(of_real[..., 1] < of_real[..., 0]),
-            }
+        def of_patches(params):
+            return discriminator_loss(self.discriminator, params, refined, real, "mean")
 
-        (of_discriminator, accuracies), slope = value_and_mean_gradient(discriminator_loss, state.discriminator)
+        (of_discriminator, accuracies), slope = value_and_mean_gradient(of_patches, state.discriminator)
         updates, discriminator_optimiser = self.discriminator_optimiser.update(
             slope, state.discriminator_optimiser, state.discriminator
         )
@@ -159,9 +153,7 @@ class CUT:
         ), metrics
 
     def pictures(self, state: CUTState, batch: Batch) -> jax.Array:
-        """Rows of (simulated, refined, real), ``[3, n, H, W, C]``."""
-        simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
-        return jnp.stack([simulated, self.refine(state.refiner_average, simulated), real])
+        return before_and_after(self.refine, state, batch)
 
     def refine(self, params: Any, images: jax.Array) -> jax.Array:
         """Make simulated ``images [B, H, W, C]`` in [-1, 1] look real: what a user calls after training."""

@@ -153,14 +153,7 @@ class SimGAN:
         refined, history = self._refined_batch(state, images, key, use_history)
 
         def loss(params):
-            logits = self.discriminator.apply({"params": params}, jnp.concatenate([refined, real]))
-            of_refined, of_real = jnp.split(logits, [len(refined)])
-            total = losses.patch_cross_entropy(of_refined, losses.REFINED, self.reduction)
-            total += losses.patch_cross_entropy(of_real, losses.REAL, self.reduction)
-            return total, {
-                "accuracy/refined": jnp.mean(of_refined[..., 1] > of_refined[..., 0]),
-                "accuracy/real": jnp.mean(of_real[..., 1] < of_real[..., 0]),
-            }
+            return discriminator_loss(self.discriminator, params, refined, real, self.reduction)
 
         (value, parts), gradient = value_and_mean_gradient(loss, state.discriminator)
         updates, optimiser = self.discriminator_optimiser.update(
@@ -196,9 +189,7 @@ class SimGAN:
         return refined.reshape(images.shape), history
 
     def pictures(self, state: SimGANState, batch: Batch) -> jax.Array:
-        """Rows of (simulated, refined, real), ``[3, n, H, W, C]``."""
-        simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
-        return jnp.stack([simulated, self.refine(state.refiner_average, simulated), real])
+        return before_and_after(self.refine, state, batch)
 
     def refine(self, params: Any, images: jax.Array) -> jax.Array:
         """Make simulated ``images [B, H, W, C]`` in [-1, 1] look real: what a user calls after training."""
@@ -209,6 +200,26 @@ class SimGAN:
     def prepare(self, images: jax.Array) -> jax.Array:
         """uint8 simulated ``images [B, H, W, C]`` to what R starts from and is held to, float32 in [-1, 1]."""
         return to_float(equalise_histogram(images[..., 0])[..., None] if self.equalised else images)
+
+
+def discriminator_loss(
+    discriminator: Discriminator, params: Any, refined: jax.Array, real: jax.Array, reduction: str
+) -> tuple[jax.Array, Metrics]:
+    """Equation 2 for images ``[B, H, W, C]``, in one pass of D, and the share of patches that D calls right."""
+    logits = discriminator.apply({"params": params}, jnp.concatenate([refined, real]))
+    of_refined, of_real = jnp.split(logits, [len(refined)])
+    total = losses.patch_cross_entropy(of_refined, losses.REFINED, reduction)
+    total += losses.patch_cross_entropy(of_real, losses.REAL, reduction)
+    return total, {
+        "accuracy/refined": jnp.mean(of_refined[..., 1] > of_refined[..., 0]),
+        "accuracy/real": jnp.mean(of_real[..., 1] < of_real[..., 0]),
+    }
+
+
+def before_and_after(refine: Callable, state: Any, batch: Batch) -> jax.Array:
+    """Rows of (simulated, refined by the averaged refiner, real), ``[3, n, H, W, C]``."""
+    simulated, real = (to_float(batch[name]["image"][:, 0]) for name in ("simulated", "real"))
+    return jnp.stack([simulated, refine(state.refiner_average, simulated), real])
 
 
 PSI = {
