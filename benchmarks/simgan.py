@@ -213,20 +213,41 @@ def repeat_async(run: Callable, *arguments: Any) -> float:
     return statistics.median(times)
 
 
-def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict[str, Any]]:
-    """The refiner's 64-channel layer by itself: forward, gradient by input and by weights, against both ceilings."""
+LAYERS = {
+    # name: (images of 32, height, width, channels in, channels out, kernel, stride, padding)
+    "refiner, 64 to 64": (1, 35, 55, 64, 64, 3, 1, 1),
+    "refiner, 64 to 1, 1x1": (1, 35, 55, 64, 1, 1, 1, 0),
+    "local discriminator, 96 to 64, stride 2": (1, 18, 28, 96, 64, 3, 2, 1),
+    "painter, 16 to 16": (0.25, 80, 48, 16, 16, 3, 1, 1),
+    "painter, 64 to 64, coarsest": (0.25, 10, 6, 64, 64, 3, 1, 1),
+    "patch critic, 64 to 128, 4x4": (0.25, 11, 7, 64, 128, 4, 1, 2),
+}
+"""Single layers: SimGAN's, and small ones of Seg2Eye, where XLA's CPU code behaves differently."""
+
+
+def layer(name: str, batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict[str, Any]]:
+    """One layer by itself: forward, gradient by input and by weights, against both ceilings."""
     import torch
 
     from eyegan_jax.layers.convolution import convolve
 
+    share, height, width, inputs, outputs, kernel, stride, padding = LAYERS[name]
+    images = max(1, int(share * batch))
     rng = np.random.default_rng(0)
-    x, dy = (jnp.asarray(rng.normal(size=(batch, 35, 55, 64)), dtype) for _ in range(2))
-    w = jnp.asarray(rng.normal(size=(3, 3, 64, 64)) / 24, dtype)
+
+    def conv_of(convolution):
+        def conv(x, w):
+            pads = ((padding, padding),) * 2
+            return convolution(x, w, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+        return conv
+
+    x = jnp.asarray(rng.normal(size=(images, height, width, inputs)), dtype)
+    w = jnp.asarray(rng.normal(size=(kernel, kernel, inputs, outputs)) / np.sqrt(kernel**2 * inputs), dtype)
+    dy = jnp.asarray(rng.normal(size=jax.eval_shape(conv_of(convolve), x, w).shape), dtype)
 
     def programs(convolution):
-        def conv(x, w):
-            return convolution(x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
+        conv = conv_of(convolution)
         return {
             "forward": (jax.jit(conv), (x, w)),
             "gradient by input": (jax.jit(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)), (x, w, dy)),
@@ -246,16 +267,16 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
     def torch_run(what):
         for _ in range(20 if device == "cuda" else 3):
             if what == "forward":
-                torch.nn.functional.conv2d(tx, tw, padding=1)
+                torch.nn.functional.conv2d(tx, tw, stride=stride, padding=padding)
             else:
-                torch.ops.aten.convolution_backward(
-                    tdy, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, masks[what]
-                )
+                pair = [[stride] * 2, [padding] * 2]
+                torch.ops.aten.convolution_backward(tdy, tx, tw, None, *pair, [1, 1], False, [0, 0], 1, masks[what])
         if device == "cuda":
             torch.cuda.synchronize()
 
-    flops = 2 * batch * 35 * 55 * 64 * 64 * 9
-    size = jnp.dtype(dtype).itemsize
+    flops = 2 * dy.size * kernel**2 * inputs
+    moved = (x.size + dy.size) * jnp.dtype(dtype).itemsize
+    floor = max(flops / ceiling[dtype], moved / ceiling["bytes"])
     rows = []
     for what, (run, arguments) in ours.items():
         seconds = repeat_async(run, *arguments)
@@ -265,12 +286,10 @@ def convolutions(batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict
             start = time.perf_counter()
             torch_run(what)
             times.append((time.perf_counter() - start) / (20 if device == "cuda" else 3))
-        moved = 2 * batch * 35 * 55 * 64 * size
-        floor = max(flops / ceiling[dtype], moved / ceiling["bytes"])
         rows.append(
             {
-                "what": f"convolution 64 to 64, {what}",
-                "batch": batch,
+                "what": f"{name}: {what}",
+                "batch": images,
                 "dtype": dtype,
                 "ours_s": seconds,
                 "lax_s": repeat_async(lax[what][0], *arguments),
@@ -317,9 +336,10 @@ def hardware() -> str:
 
 def versions() -> dict[str, str]:
     from importlib.metadata import version
+    from importlib.util import find_spec
 
     names = ("jax", "jaxlib", "flax", "optax", "torch")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    return {"python": platform.python_version()} | {name: version(name) for name in names if find_spec(name)}
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -381,7 +401,8 @@ def main() -> None:
     for dtype in reversed(options.dtypes):
         if options.modes:
             for batch in options.batches:
-                note(convolutions(batch, dtype, results["ceilings"]))
+                for name in LAYERS:
+                    note(layer(name, batch, dtype, results["ceilings"]))
     if not options.no_memory:
         for batch in options.batches:
             note(memory(batch, options.dtypes[0], options.modes), "memory")

@@ -11,6 +11,12 @@ from jax.custom_derivatives import SymbolicZero
 
 Padding = Literal["explicit", "SAME", "VALID"]
 
+FEW_CHANNELS = 16
+"""Up to so many output channels XLA's CPU code for one image at a time is slow; measured, not understood."""
+
+FITS_CACHE = 2**18
+"""Up to so many numbers the output's gradient of a whole batch is quick to read again and again; measured."""
+
 GLOROT = nn.initializers.glorot_uniform()
 
 
@@ -52,7 +58,8 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
 
     XLA's CPU compiler has a fast path for convolutions in canonical dimension order only, and its own weight gradient
     takes the whole batch for one patch, which falls out of the cache: written image by image it is several times
-    faster (docs/performance.md). Accelerators keep the derivatives of lax.
+    faster where the gradient is large, and several times slower where it is small or has few channels
+    (docs/performance.md). Accelerators keep the derivatives of lax.
     """
     plain = (
         x.ndim == 4
@@ -105,17 +112,26 @@ def _backward(strides: tuple, padding: tuple, residuals: Any, gradient: Any) -> 
             for k, low, size, wide in zip(kernel.shape[:2], before, x.shape[1:3], spread, strict=True)
         ]
 
-        def of_image(image, gradient):
-            # Every input channel is an image of one channel, convolved with the gradient's channels as kernels.
-            channels, kernels = image.transpose(2, 0, 1)[..., None], gradient[:, :, None]
+        if any(wide > size for wide, size in zip(spread, x.shape[1:3], strict=True)):
+            # A kernel larger than the image, even where padding makes up for it, leaves the fast path.
+            x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pair, 0) for pair in around), (0, 0, 0)))
+            around = [(0, 0), (0, 0)]
+
+        def of_images(images, gradient):
+            # Every input channel is an image, whose channels are the batch; the gradient is the kernel.
+            channels, kernels = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
             found = _canonical(channels, kernels, around, rhs_dilation=strides)
             return found.transpose(1, 2, 0, 3).astype(jnp.float32)
 
-        def add(total, one):
-            return total + of_image(*one), None
+        if gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE:
+            by_kernel = of_images(x, gradient)
+        else:
 
-        first = of_image(x[0], gradient[0])
-        by_kernel = jax.lax.scan(add, first, (x[1:], gradient[1:]))[0].astype(kernel.dtype)
+            def add(total, one):
+                return total + of_images(*(each[None] for each in one)), None
+
+            by_kernel = jax.lax.scan(add, of_images(x[:1], gradient[:1]), (x[1:], gradient[1:]))[0]
+        by_kernel = by_kernel.astype(kernel.dtype)
     return by_x, by_kernel
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.errors import UserError
+from eyegan_jax.layers.convolution import convolve
 
 EPSILON = 1e-12
 
@@ -91,17 +92,16 @@ class SpectralConv(nn.Module):
             ).value
             for name in ("u", "v")
         }
-        x = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
+        x = convolve(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            (self.stride, self.stride),
+            ((self.padding, self.padding),) * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
         # conv(x, W / sigma) = conv(x, W) / sigma: deep activations are smaller than their kernels. In
         # float32, because a sigma of 8 bits would scale the whole layer; it is fused with what follows.
         x = x.astype(jnp.float32) / spectral_norm(kernel, **pair)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,))
         return x.astype(self.dtype)
-
-
-def convolve(x, kernel, stride: int, padding: int):
-    """NHWC convolution with ``padding`` zeros on every side."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((padding, padding),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )

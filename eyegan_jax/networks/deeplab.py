@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from eyegan_jax.layers.convolution import explicit_padding
+from eyegan_jax.layers.convolution import Conv, convolve, explicit_padding
 from eyegan_jax.layers.pooling import max_pool
 from eyegan_jax.layers.resizing import bilinear
 
@@ -61,7 +61,7 @@ class DeepLab(nn.Module):
         x = jnp.concatenate([bilinear(x, quarter, align_corners=True), details], axis=-1)
         x = self._drop(self._unit(x, self.pyramid, 3, "decoder1", train), self.dropout, train, "decoder1_dropout")
         x = self._drop(self._unit(x, self.pyramid, 3, "decoder2", train), self.dropout / 5, train, "decoder2_dropout")
-        x = nn.Conv(self.outputs, (1, 1), dtype=self.dtype, kernel_init=_small, name="head")(x)
+        x = Conv(self.outputs, 1, dtype=self.dtype, kernel_init=_small, name="head")(x)
         return bilinear(x.astype(jnp.float32), (height, width), align_corners=True)
 
     def _unit(self, x, features, kernel, name, train, stride=1, dilation=1, active=True):
@@ -76,6 +76,7 @@ class DeepLab(nn.Module):
             use_bias=False,
             dtype=self.dtype,
             kernel_init=_he,
+            conv_general_dilated=convolve,
             name=name,
         )(x)
         x = nn.BatchNorm(not train, momentum=0.9, axis_name=self.axis_name, dtype=self.dtype, name=f"{name}_norm")(x)

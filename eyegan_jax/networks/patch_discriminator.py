@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from eyegan_jax.layers.convolution import Conv
 from eyegan_jax.layers.normalisation import instance_statistics, normalise
 from eyegan_jax.layers.spectral import SpectralConv
 from eyegan_jax.networks.style_generator import leaky, one_hot, xavier
@@ -41,8 +42,8 @@ class PatchCritic(nn.Module):
         return [*features, self._plain(x, 1, 1, f"model{self.layers}").astype(jnp.float32)]
 
     def _plain(self, x, maps, stride, name):
-        conv = nn.Conv(maps, (4, 4), stride, ((2, 2), (2, 2)), kernel_init=xavier, dtype=self.dtype, name=name)
-        return conv(x)
+        padding = ((2, 2), (2, 2))
+        return Conv(maps, 4, stride, padding, kernel_init=xavier, dtype=self.dtype, name=name)(x)
 
 
 class PatchDiscriminator(nn.Module):

@@ -103,7 +103,7 @@ class ReferenceRefiner(nn.Module):
         x = nn.silu(self._block(x, "out"))
         # Zero heads: training starts from the plain mean of the references.
         zero = nn.initializers.zeros
-        heads = nn.Conv(3 + channels, (3, 3), kernel_init=zero, dtype=jnp.float32, name="heads")(x)
+        heads = Conv(3 + channels, 3, kernel_init=zero, name="heads")(x)
         full = bilinear(heads, (4 * x.shape[1], 4 * x.shape[2]), align_corners=True)[:, :height, :width]
         return 4.0 * self.reach * full[..., :2], full[..., 3:], full[..., 2:3]
 
@@ -116,7 +116,7 @@ class ReferenceRefiner(nn.Module):
     def _mend(self, x, channels):
         for i in range(2):
             x = nn.silu(Conv(self.detail, 3, dtype=self.dtype, name=f"mend{i + 1}")(x))
-        return nn.Conv(channels, (3, 3), kernel_init=nn.initializers.zeros, dtype=jnp.float32, name="mend3")(x)
+        return Conv(channels, 3, kernel_init=nn.initializers.zeros, name="mend3")(x)
 
 
 def _space_to_depth(x, factor: int):
