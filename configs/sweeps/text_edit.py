@@ -21,7 +21,7 @@ def get_sweep():
             "unpaired": {"text_edit.loss.paired": 0.0},
             "nowords": {"text_edit.critic.conditional": "sentence"},
             "no_skips": {"text_edit.generator.skips": False},
-            "no_blend": {"text_edit.generator.blend": False},
+            "no_residual": {"text_edit.generator.residual": False},
             "frozen_text": {"text_edit.frozen_text": True},
         },
         "columns": {name: f"text_edit.text_edit.{name}" for name in COLUMNS},

@@ -43,8 +43,8 @@ class Editor(nn.Module):
 
     width: channels at full size, doubled by every scale. code: length of the sentence's vector. blocks: residual ones.
     outputs: images at full size and at this many minus 1 halvings (3 at 256 pixels: 64, 128, 256).
-    skips: features of the encoder join the decoder at every scale. blend: the output is
-        ``m painted + (1 - m) source`` with a painted mask m. Both are ours, and off in the baseline of 2017.
+    skips: features of the encoder join the decoder at every scale. residual: what is painted is the difference to the
+        source. Both are ours, and off in the baseline of 2017.
     """
 
     width: int = 32
@@ -53,7 +53,7 @@ class Editor(nn.Module):
     blocks: int = 4
     outputs: int = 1
     skips: bool = True
-    blend: bool = True
+    residual: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -89,13 +89,8 @@ class Editor(nn.Module):
         return images, (mean, log_deviation)
 
     def _paint(self, x: jax.Array, source: jax.Array) -> jax.Array:
-        channels = source.shape[-1]
-        painted = Conv(channels + self.blend, 3, dtype=self.dtype)(x).astype(jnp.float32)
-        colours = jnp.tanh(painted[..., :channels])
-        if not self.blend:
-            return colours
-        mask = jax.nn.sigmoid(painted[..., channels:])
-        return mask * colours + (1.0 - mask) * source
+        painted = Conv(source.shape[-1], 3, dtype=self.dtype)(x).astype(jnp.float32)
+        return source + painted if self.residual else jnp.tanh(painted)
 
 
 def shrink(images: jax.Array, halvings: int) -> jax.Array:

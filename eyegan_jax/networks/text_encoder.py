@@ -49,10 +49,15 @@ def mean_of_words(words: jax.Array, present: jax.Array) -> jax.Array:
     return words.sum(1) / jnp.maximum(present.sum(-1, keepdims=True), 1)
 
 
+START = -3.0
+"""Log deviation of the sentence's Gaussian when training starts."""
+
+
 class ConditioningAugmentation(nn.Module):
     """Sentence ``[B, D]`` to a Gaussian's mean and log deviation, both ``[B, features]`` (StackGAN, section 3.2).
 
-    The sentence is normalised first: a small one would drown in the Gaussian's noise, and the painter not hear it.
+    The sentence is normalised first and the Gaussian starts narrow: sentences of one grammar differ by a few words of
+    many, which would drown in noise of deviation 1, and the painter would learn to ignore them.
     """
 
     features: int
@@ -61,7 +66,7 @@ class ConditioningAugmentation(nn.Module):
     def __call__(self, sentence: jax.Array) -> tuple[jax.Array, jax.Array]:
         both = nn.leaky_relu(nn.Dense(2 * self.features)(nn.LayerNorm()(sentence)), 0.2)
         mean, log_deviation = jnp.split(both, 2, axis=-1)
-        return mean, log_deviation
+        return mean, log_deviation + START
 
 
 class ImageEmbedding(nn.Module):

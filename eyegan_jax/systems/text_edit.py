@@ -80,6 +80,10 @@ class Weights:
     reconstruction: float
     paired: float
 
+    @property
+    def criticise(self) -> bool:
+        return bool(self.adversarial or self.conditional)
+
 
 @dataclass(frozen=True)
 class TextEdit:
@@ -210,8 +214,10 @@ class TextEdit:
             return images, gaussian
 
         (images, gaussian), pullback = jax.vjp(forward, vary(state.painter))
-        edited = [jax.lax.stop_gradient(image[:count]) for image in images]
-        state, metrics = self._update_critic(state, edited, source, edits)
+        metrics: Metrics = {}
+        if self.weights.criticise:
+            edited = [jax.lax.stop_gradient(image[:count]) for image in images]
+            state, metrics = self._update_critic(state, edited, source, edits)
 
         def loss(outputs):
             parts = self._painter_losses(state, outputs, source, edits)
@@ -273,7 +279,7 @@ class TextEdit:
             pairs = zip(made, self._sizes(wanted), strict=True)
             return mean(jnp.mean(jnp.abs(m - x)) for m, x in pairs)
 
-        if w.adversarial or w.conditional:
+        if w.criticise:
             verdicts = self._judge(state.critic, state, edited, self._read(state.critic["text"], edits["text"]))
             if w.conditional:
                 parts["conditional"] = -mean(jnp.mean(v.fits) for v in verdicts)
@@ -300,7 +306,7 @@ class TextEdit:
         variables: ``state.average``. Any height and width that are multiples of 2^scales. The sentence's vector is the
         mean of its distribution: no randomness.
         """
-        return self.edit_all(variables, images, tokens)[-1]
+        return jnp.clip(self.edit_all(variables, images, tokens)[-1], -1.0, 1.0)
 
     def pictures(self, state: TextEditState, batch: Batch) -> jax.Array:
         """Rows of (picture, under its own description, edited[, the true edit]), ``[3 or 4, n, H, W, C]``."""

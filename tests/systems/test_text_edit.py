@@ -49,8 +49,9 @@ def batch_of(count, seed):
 
 
 def run(system, wrapper, devices, schedule, count=8):
-    steps = [(getattr(system, name), batch_of(count, i)) for i, name in enumerate(schedule)]
-    return stepping.run(system, wrapper, devices, stepping.started(system, devices, batch_of(count, 0)), steps)
+    # Seeds from 7 on: at 0 a leaky unit of the critic sits on its kink, and eight devices fall to its other side.
+    steps = [(getattr(system, name), batch_of(count, 7 + i)) for i, name in enumerate(schedule)]
+    return stepping.run(system, wrapper, devices, stepping.started(system, devices, batch_of(count, 7)), steps)
 
 
 SCHEDULE = ("embedding_step", "adversarial_step")
@@ -107,6 +108,29 @@ def test_the_baseline_of_2017(module):
     slope = jax.jit(jax.grad(lambda text: system._read(text, batch["edits"]["own"][:, 0])[0].sum()))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(slope(text)))
     assert text_edit.build(config_of(module)).frozen_text is False
+
+
+def test_the_painter_learns_to_hear_one_word_of_many(module):
+    """Pairs alone, with the config's own Gaussian and weights: one word asks for light, the other for none."""
+    config = module["get_config"]("smoke").unlock()
+    config.image_shape = (*SIZE, 3)
+    c = config.text_edit
+    c.loss.update({"adversarial": 0.0, "conditional": 0.0})
+    c.generator.update({"width": 8})
+    c.painter_optimiser.learning_rate = 2e-3
+    system = text_edit.build(config)
+    batch = batch_of(8, 0)
+    edits = batch["edits"]
+    words = np.arange(1, LENGTH + 1, dtype=np.int32) * (np.arange(LENGTH) < 8)
+    edits["own"], edits["text"] = (np.tile(words, (8, 1, 1)) for _ in range(2))
+    edits["own"][..., 4], edits["text"][..., 4] = 20, 21
+    edits["target_image"] = edits["image"] // 2 + 127
+    copied = np.abs(edits["target_image"].astype(float) - edits["image"]).mean() / 127.5
+
+    seen = stepping.run(system, "pmap", 1, stepping.started(system, 1, batch), [(system.adversarial_step, batch)] * 300)
+    _, metrics = seen[-1]
+    assert metrics["loss/paired"] < 0.4 * copied and metrics["loss/reconstruction"] < 0.4 * copied
+    assert "loss/critic" not in metrics
 
 
 def test_wrong_settings_are_named(module):
