@@ -31,7 +31,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.run.samples_every = 500
     config.run.checkpoint_every = 1000
     config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"eyes": ("image", "mask", "subject")}})
-    people = {"domain": "captured", "view": "openeds_160x100"}
+    # A person is one recording, as in OpenEDS: light and camera are part of what the references tell.
+    people = {"domain": "captured", "view": "openeds_160x100", "session": True}
     config.data.eyes = stream_config(
         "simulator", people=24, images_per_person=128, references=4, neighbours="uniform", **people
     )

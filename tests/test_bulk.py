@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyegan_jax import bulk, cli
+from eyegan_jax import bulk, commands
 from eyegan_jax.bulk import MANIFEST, process_folder
 from eyegan_jax.errors import UserError
 
@@ -208,7 +208,7 @@ def model(tmp_path_factory, root):
 
 def test_eyegan_refine_end_to_end(source, model, tmp_path, capsys):
     dest = tmp_path / "dest"
-    assert cli.main(["refine", str(source), str(dest), f"--checkpoint={model}", "--batch=4"]) == 0
+    assert commands.main(["refine", str(source), str(dest), f"--checkpoint={model}", "--batch=4"]) == 0
     said = capsys.readouterr().out
     assert "7 images written to" in said and "images/s" in said and "3 could not be read" in said
     for name in GOOD[:-1]:
@@ -221,7 +221,7 @@ def test_eyegan_refine_end_to_end(source, model, tmp_path, capsys):
             assert after.mean() < before.mean()
     assert json.loads((dest / MANIFEST).read_text())["step"] == 7
     assert (dest / "a" / "2.json").exists() and (dest / "index.csv").exists()
-    assert cli.main(["refine", str(source), str(dest), f"--checkpoint={model}"]) == 0
+    assert commands.main(["refine", str(source), str(dest), f"--checkpoint={model}"]) == 0
     assert "7 were already there" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyegan_jax import cli
+from eyegan_jax import cli, commands
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +164,9 @@ def test_help_of_every_command(monkeypatch, capsys, flag):
     for run, argv in (
         (lambda a: cli.train_main(a), ["train.py", flag]),
         (lambda a: cli.evaluate_main(a), ["evaluate.py", flag]),
-        (lambda a: cli.main(a[1:]), ["eyegan", flag]),
-        (lambda a: cli.main(a[1:]), ["eyegan", "refine", flag]),
-        (lambda a: cli.main(a[1:]), ["eyegan", "simulate", flag]),
+        (lambda a: commands.main(a[1:]), ["eyegan", flag]),
+        (lambda a: commands.main(a[1:]), ["eyegan", "refine", flag]),
+        (lambda a: commands.main(a[1:]), ["eyegan", "simulate", flag]),
     ):
         with pytest.raises(SystemExit) as stop:
             run(argv)
@@ -183,13 +183,13 @@ def test_evaluating_nothing_is_named(monkeypatch, capsys, tmp_path):
 
 def test_refining_without_a_model_is_named(monkeypatch, capsys, images, tmp_path):
     argv = ["eyegan", "refine", str(images / "simulated"), str(tmp_path / "out"), f"--checkpoint={tmp_path}"]
-    status, line = outcome(lambda: cli.main(argv[1:]), argv, monkeypatch, capsys)
+    status, line = outcome(lambda: commands.main(argv[1:]), argv, monkeypatch, capsys)
     assert status == 2
     assert line.startswith(f"error: {tmp_path}: expected a run") and not (tmp_path / "out").exists()
     shutil.rmtree(tmp_path)
     (tmp_path / "checkpoints").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps({"system": "simgan"}))
-    status, line = outcome(lambda: cli.main(argv[1:]), argv, monkeypatch, capsys)
+    status, line = outcome(lambda: commands.main(argv[1:]), argv, monkeypatch, capsys)
     assert status == 2 and "expected a checkpoint, found none" in line
 
 
@@ -198,5 +198,5 @@ def test_refining_without_a_model_is_named(monkeypatch, capsys, images, tmp_path
     [["polish", "a", "b"], ["refine", "a"], ["simulate", "x", "--count", "2", "--size", "35"], []],
 )
 def test_wrong_arguments_of_eyegan(monkeypatch, capsys, arguments):
-    status, line = outcome(lambda: cli.main(arguments), ["eyegan", *arguments], monkeypatch, capsys)
+    status, line = outcome(lambda: commands.main(arguments), ["eyegan", *arguments], monkeypatch, capsys)
     assert status == 2 and line.startswith("eyegan") and "error: " in line

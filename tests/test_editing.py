@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from randommodel import write_model
 
-from eyegan_jax import cli
+from eyegan_jax import commands
 from eyegan_jax.editing import edit_folder, encode_texts
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
@@ -80,12 +80,12 @@ def test_a_single_picture_through_the_command(checkpoint, eyes, tmp_path, capsys
         "--checkpoint",
         str(checkpoint),
     ]
-    assert cli.main(arguments) == 0
+    assert commands.main(arguments) == 0
     assert read(tmp_path / "out/c.png").shape == (*SIZE, 3)
     with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
+        commands.main(arguments)
     assert stopped.value.code == 2 and "--overwrite" in capsys.readouterr().err
-    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert commands.main([*arguments, "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(

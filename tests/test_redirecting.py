@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from randommodel import write_model
 
-from eyegan_jax import cli, redirecting
+from eyegan_jax import commands, redirecting
 from eyegan_jax.errors import UserError
 from eyegan_jax.eye_finding import OPENING_WIDTH, find_eye
 from eyegan_jax.redirecting import Redirector, Wish, middle_box, paste, redirect_folder, redirect_pictures
@@ -168,7 +168,7 @@ def test_a_folder_keeps_its_tree_and_sizes_and_warns(checkpoint, pictures, tmp_p
 
 def test_the_command_sweeps_one_picture(checkpoint, pictures, tmp_path, capsys):
     argv = ["redirect", str(pictures / "a.png"), str(tmp_path), "--yaw", "20", "--sweep", "3", "--checkpoint"]
-    assert cli.main([*argv, str(checkpoint)]) == 0
+    assert commands.main([*argv, str(checkpoint)]) == 0
     assert "1 images written" in capsys.readouterr().out
     with Image.open(tmp_path / "a_sweep.gif") as gif:
         assert gif.n_frames >= 2 and gif.size == (24, 16)

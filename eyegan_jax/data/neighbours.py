@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from eyegan_jax import cache
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_uint8
@@ -159,14 +160,20 @@ def simulated_people(
     from eyegan_jax import simulator
 
     world, view = simulator.find_domain(domain), simulator.find_view(view)
-    pictures, masks = [], []
-    with tqdm(total=people * images, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
-        for person in range(first_person, first_person + people):
-            for start in range(0, images, chunk):
-                image, mask = jax.device_get(_pictures(seed, person, start, world, view, session, chunk))
-                count = min(chunk, images - start)
-                pictures.append(image[:count])
-                masks.append(mask[:count])
-                bar.update(count)
-    subject = np.repeat(np.arange(people, dtype=np.int32), images)
-    return {"image": np.concatenate(pictures), "mask": np.concatenate(masks), "subject": subject}
+    fixed: dict[str, Any] = {"world": world, "view": view, "session": session, "count": chunk}
+    program = _pictures.lower(np.int32(seed), np.int32(0), np.int32(0), **fixed)
+
+    def make():
+        run, pictures, masks = program.compile(), [], []
+        with tqdm(total=people * images, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
+            for person in range(first_person, first_person + people):
+                for start in range(0, images, chunk):
+                    image, mask = jax.device_get(run(np.int32(seed), np.int32(person), np.int32(start)))
+                    count = min(chunk, images - start)
+                    pictures.append(image[:count])
+                    masks.append(mask[:count])
+                    bar.update(count)
+        subject = np.repeat(np.arange(people, dtype=np.int32), images)
+        return {"image": np.concatenate(pictures), "mask": np.concatenate(masks), "subject": subject}
+
+    return cache.rendered(program, (seed, first_person, people, images), make)

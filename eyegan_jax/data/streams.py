@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections.config_dict import placeholder
 from tqdm import tqdm
 
+from eyegan_jax import cache
 from eyegan_jax.data.captioned import CAPTIONED, captioned_source
 from eyegan_jax.data.catalog import open_set
 from eyegan_jax.data.examples import EyeSet
@@ -208,12 +209,17 @@ def collect(
         batch = draw_batch(source, resident, key, start + jnp.arange(chunk), 1)
         return {field: batch[field][:, 0] for field in fields}
 
-    parts = []
-    with tqdm(total=count, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
-        for start in range(0, count, chunk):
-            parts.append(jax.device_get(draw(source.resident, key, start)))
-            bar.update(min(chunk, count - start))
-    return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
+    program = draw.lower(source.resident, key, np.int32(0))
+
+    def make():
+        run, parts = program.compile(), []
+        with tqdm(total=count, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
+            for start in range(0, count, chunk):
+                parts.append(jax.device_get(run(source.resident, key, np.int32(start))))
+                bar.update(min(chunk, count - start))
+        return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
+
+    return cache.rendered(program, (source.resident, key, count), make)
 
 
 def mix(parts: Mapping[str, Source], weights: Mapping[str, float], name: str) -> DeviceSource:

@@ -259,3 +259,12 @@ def binomial_test(correct: int, trials: int, alternative: str = "greater") -> di
         "low": 100.0 * float(low),
         "high": 100.0 * float(high),
     }
+
+
+def at(figures: Any, path: str) -> Any:
+    """The figure at ``path``, as in "swap.miou", of nested dicts; None where there is none."""
+    for key in path.split("."):
+        if not isinstance(figures, dict) or key not in figures:
+            return None
+        figures = figures[key]
+    return figures

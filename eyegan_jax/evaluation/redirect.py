@@ -14,6 +14,7 @@ from eyegan_jax.data.examples import BadExample
 from eyegan_jax.data.geometry import resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.evaluation import redirection
+from eyegan_jax.evaluation.metrics import at
 from eyegan_jax.evaluation.redirection import SWEEP, Bench, Judges
 from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
 from eyegan_jax.gaze import angles_to_vector
@@ -33,12 +34,6 @@ COLUMNS = {
     "sweep rank": "sweep.rank.mean",
     "sweep slope": "sweep.slope.mean",
 }
-
-
-def at(row: Mapping[str, Any], path: str) -> Any:
-    for key in path.split("."):
-        row = row[key]
-    return row
 
 
 def table_of(rows: Mapping[str, Any], note: str = "") -> Table:

@@ -132,7 +132,7 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
     how = gaze.Training(steps=steps, batch=64)
     tqdm.write(f"training the judges of gaze, masks and glasses on {len(images)} pictures")
     params = gaze.train(network, gaze.Eyes(images, vectors), seed, how)
-    segment = train_segmenter(_gray(images), both("mask"), max(2, steps // 2), width=16, seed=seed)
+    segment = train_segmenter(images, both("mask"), max(2, steps // 2), width=16, seed=seed)
     worn = both("glasses")
     frames = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     if worn.any() and not worn.all():
@@ -141,13 +141,9 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
         raise UserError("judges: expected pictures with and without glasses; raise evaluation.judge_images")
     return Judges(
         gaze=partial(gaze.predict, network, params),
-        segment=lambda x: segment(_gray(x)),
+        segment=segment,
         glasses=lambda x: frames.predict(features.features(x)),
     )
-
-
-def _gray(images: np.ndarray) -> np.ndarray:
-    return images if images.shape[-1] == 1 else np.rint(images @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
 
 
 def copy(pictures: Mapping[str, np.ndarray], wanted: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from eyegan_jax import systems
 from eyegan_jax.errors import UserError
-from eyegan_jax.evaluation.metrics import Mean
+from eyegan_jax.evaluation.metrics import Mean, at
 from eyegan_jax.evaluation.results import record
 from eyegan_jax.evaluation.run import evaluate
 from eyegan_jax.training.loop import train, write_run
@@ -132,7 +132,7 @@ def summarise(file: Path, workdir: Path) -> dict[str, dict[str, Any]]:
         path = entry.figures(workdir)
         found.setdefault(entry.arm, []).extend([json.loads(path.read_text())] if path.exists() else [])
     return {
-        arm: {title: Mean(_at(metrics, path) for metrics in all_metrics).result() for title, path in columns.items()}
+        arm: {title: Mean(at(metrics, path) for metrics in all_metrics).result() for title, path in columns.items()}
         for arm, all_metrics in found.items()
     }
 
@@ -158,14 +158,6 @@ def record_table(file: Path, workdir: Path, name: str) -> None:
         results=summarise(file, workdir),
         seeds=sorted({entry.seed for entry in finished}),
     )
-
-
-def _at(metrics: Any, path: str) -> float | None:
-    for key in path.split("."):
-        if not isinstance(metrics, dict) or key not in metrics:
-            return None
-        metrics = metrics[key]
-    return metrics
 
 
 def _cell(result: dict[str, Any]) -> str:

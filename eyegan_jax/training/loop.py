@@ -327,7 +327,9 @@ def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
         found = load_config(workdir)
         for name, value in sorted(_flat(wanted).items()):
             other = _flat(found).get(name)
-            if name != "steps" and not name.startswith("run.") and other != value:
+            # A setting that came after the run began is off by default, which is what the run did without it.
+            same = other == value or (name not in _flat(found) and not value)
+            if name != "steps" and not name.startswith("run.") and not same:
                 raise UserError(
                     f"{workdir}: expected a run of this config, found one with {name} = {other!r} instead of "
                     f"{value!r}; choose another --workdir"

@@ -5,12 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
+from eyegan_jax import cache
 from eyegan_jax.errors import UserError
 
 
@@ -28,8 +28,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     sys.unraisablehook = partial(_report, sys.unraisablehook)
     settings: Any = jax.config  # its fields are made at run time
     if not settings.jax_compilation_cache_dir:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eyegan_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache.folder("xla")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     told = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     missing = [flag for flag, value in told.items() if value is None]

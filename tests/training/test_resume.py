@@ -82,6 +82,18 @@ def test_another_experiment_in_the_same_workdir_is_refused(images, straight, tmp
     assert config == json.loads((straight / "config.json").read_text())
 
 
+def test_a_run_from_before_a_setting_existed_goes_on_while_it_is_off(images, straight, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(straight, workdir)
+    config = json.loads((workdir / "config.json").read_text())
+    del config["simgan"]["equalised"]
+    (workdir / "config.json").write_text(json.dumps(config))
+    _, err = run(workdir, flags(images, simgan__equalised=True), status=2)
+    assert "simgan.equalised = None instead of True" in err
+    out, _ = run(workdir, flags(images))
+    assert f"trained {TOTAL} steps" in out
+
+
 def test_settings_of_the_run_may_change(images, straight, tmp_path):
     """How often to log or save is no part of the experiment."""
     workdir = tmp_path / "run"
