@@ -82,7 +82,15 @@ def _parse_flags(argv: Sequence[str], parser: argparse.ArgumentParser, config: s
     except SyntaxError as error:
         raise UserError(f"--config: expected Python in {path}, found line {error.lineno}: {error.msg}") from None
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--config: {error.args[0] if error.args else error}") from None
+        raise _wrong_setting(error) from None
+
+
+def _wrong_setting(error: Exception) -> UserError:
+    """What absl and ml_collections found wrong with a ``--config`` flag."""
+    reason = error.args[0] if error.args else error
+    if isinstance(reason, KeyError):  # a name, and perhaps one that is like it
+        reason = f"expected a setting of this config, found {reason.args[0]}"
+    return UserError(f"--config: {reason}")
 
 
 def _belongs_to_config(flag: str, before: str) -> bool:
@@ -188,5 +196,5 @@ def override(config: Any, arguments: Sequence[str]) -> Any:
     try:
         values(["evaluate.py", *arguments])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--config: {error.args[0] if error.args else error}") from None
+        raise _wrong_setting(error) from None
     return values.config

@@ -97,6 +97,12 @@ def test_a_wrong_setting_of_the_default_config_is_named(monkeypatch, capsys):
     assert line.startswith("error: ") and "width" in line
 
 
+def test_a_setting_like_no_other_is_named(monkeypatch, capsys):
+    argv = ["train.py", "--config.simgan.blend=True"]
+    status, line = outcome(lambda: cli.train_main(argv), argv, monkeypatch, capsys)
+    assert status == 2 and line == "error: --config: expected a setting of this config, found 'blend'"
+
+
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [
