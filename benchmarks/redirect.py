@@ -23,8 +23,8 @@ import numpy as np
 from eyegan_jax import models, redirecting, simulator
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import redirection, results
-from eyegan_jax.evaluation.metrics import Mean
-from eyegan_jax.evaluation.redirect import COLUMNS, at, example_sheet, real_sweeps, sweep_sheet
+from eyegan_jax.evaluation.metrics import Mean, at
+from eyegan_jax.evaluation.redirect import COLUMNS, example_sheet, real_sweeps, sweep_sheet
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.training.loop import train
 

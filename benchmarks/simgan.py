@@ -336,10 +336,9 @@ def hardware() -> str:
 
 def versions() -> dict[str, str]:
     from importlib.metadata import version
-    from importlib.util import find_spec
 
     names = ("jax", "jaxlib", "flax", "optax", "torch")
-    return {"python": platform.python_version()} | {name: version(name) for name in names if find_spec(name)}
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -1,24 +1,24 @@
 """From the shell prompt to the first training step, and the package's import, with empty and with filled caches.
 
-command:  python benchmarks/startup.py [--config=configs/simgan.py] [--rounds 3] [--out FILE]
+command:  python benchmarks/startup.py [--config=configs/simgan.py] [--rounds 3] [--out docs/results]
 writes:   docs/results/startup.json
-hardware: any; on two CPU cores about three minutes
+hardware: any
 
 Every round starts ``train.py`` in a process of its own and stops it when its first step is in metrics.jsonl. The first
 round begins with an empty cache of compiled programs and rendered pictures, the others find it filled.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
-from simgan import ROOT, hardware, versions
+from experiments import ROOT
+
+from eyegan_jax.evaluation import results
 
 
 def first_step(config: str, workdir: Path, cache: Path, limit: float = 600.0) -> float:
@@ -52,23 +52,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="configs/simgan.py")
     parser.add_argument("--rounds", type=int, default=3, help="with filled caches")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "startup.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = [Path(folder) / f"run{i}" for i in range(options.rounds + 1)]
         cold, *warm = [first_step(options.config, run, Path(folder) / "cache") for run in runs]
     found = {"cold_s": cold, "warm_s": warm, "import_s": [imported() for _ in range(options.rounds)]}
-    print(json.dumps(found))
-    record = {
-        "command": f"python benchmarks/startup.py {' '.join(sys.argv[1:])}".strip(),
-        "config": options.config,
-        "hardware": hardware(),
-        "versions": versions(),
-        "seeds": [0],
-        "date": date.today().isoformat(),
-        "results": found,
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(found)
+    command = f"python benchmarks/startup.py --config={options.config} --rounds {options.rounds}"
+    results.record("startup", command, options.config, found, [0], options.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Text-guided editing: "the same eye, now looking far left with a wide pupil", on simulated eyes in colour.
 
 command:   python train.py --config=configs/text_edit.py[:variant]
-hardware:  an accelerator (minutes); two CPU cores for ``smoke``
+hardware:  an accelerator; two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke       the real code with tiny networks
-           cpu         32x48, narrow networks, the true edits as only teacher: half an hour on two CPU cores
+           cpu         32x48, narrow networks, the true edits as only teacher, for two CPU cores
            large       wider networks for an accelerator
            paper       256x256 with stacked outputs at 64, 128 and 256 pixels, as SIMGAN
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
@@ -130,7 +130,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     c.generator.update({"width": 16, "code": 64, "blocks": 3})
     c.critic.update({"width": 16, "layers": 3})
     c.image.update({"width": 16, "layers": 3})
-    # The critics would take half of the time.
+    # Critics cost time, and the true edits say more.
     c.loss.update({"adversarial": 0.0, "conditional": 0.0})
     c.averaging = 0.995
     c.painter_optimiser.learning_rate = 8e-4

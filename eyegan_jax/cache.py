@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import joblib
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
@@ -28,6 +27,8 @@ def rendered(program: jax.stages.Lowered, inputs: Any, make: Callable[[], Arrays
     The lowered program is the key: any change of code or settings that could change a picture makes another one, so
     nothing stale is ever found. A cache that cannot be read or written costs its use, never the run.
     """
+    import joblib  # here, since every command reads this file for the cache's folder
+
     key = hashlib.sha256(program.as_text().encode())
     for leaf in jax.tree.leaves(inputs):
         random = jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)

@@ -58,6 +58,7 @@ def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
     edit = jax.jit(system.edit)
     for folder, tokens in zip(folders, encode_texts(model.config, TEXTS), strict=True):
         expected = edit(model.params["average"], source, tokens[None])[0]
+        assert np.abs(expected).max() <= 1
         np.testing.assert_allclose(
             read(tmp_path / "out" / folder / "a.png"), (np.asarray(expected) + 1) * 127.5, atol=1
         )

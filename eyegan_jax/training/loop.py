@@ -324,11 +324,11 @@ def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Write config.json, or check that the one there describes the same experiment."""
     wanted = json.loads(config.to_json_best_effort())
     if (workdir / "config.json").exists():
-        found = load_config(workdir)
+        found = _flat(load_config(workdir))
         for name, value in sorted(_flat(wanted).items()):
-            other = _flat(found).get(name)
+            other = found.get(name)
             # A setting that came after the run began is off by default, which is what the run did without it.
-            same = other == value or (name not in _flat(found) and not value)
+            same = other == value or (name not in found and not value)
             if name != "steps" and not name.startswith("run.") and not same:
                 raise UserError(
                     f"{workdir}: expected a run of this config, found one with {name} = {other!r} instead of "
