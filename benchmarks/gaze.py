@@ -17,7 +17,7 @@ from experiments import begin, changed, parser, train_arm
 
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.data.streams import stream_config
-from eyegan_jax.evaluation import domain_arms, gaze, report, results
+from eyegan_jax.evaluation import domain_arms, fitting, gaze, report, results
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.refinement import label_preservation
 from eyegan_jax.evaluation.simgan import draw_eyes
@@ -76,8 +76,8 @@ def build_arms(experiment, workdir: Path, seeds) -> tuple[dict, gaze.Eyes]:
 def judge(experiment, workdir: Path, seeds) -> dict:
     """The whole table; an estimator that has been through it is not trained again."""
     arms, test = build_arms(experiment, workdir, seeds)
-    plain = gaze.Training(experiment.estimator_steps, experiment.estimator_batch)
-    augmented = gaze.Training(plain.steps, plain.batch, augment=domain_arms.strong_augmentation)
+    plain = fitting.Training(experiment.estimator_steps, experiment.estimator_batch)
+    augmented = fitting.Training(plain.steps, plain.batch, augment=domain_arms.strong_augmentation)
     table: dict = {}
     for estimator in experiment.estimators:
         # Classical estimators see the images as they are: for them this arm would be the raw one again.

@@ -26,8 +26,10 @@ import numpy as np
 from eyegan_jax.data.geometry import Box, equalize, resample
 from eyegan_jax.data.sources import draw_batch
 from eyegan_jax.evaluation.domain_arms import histogram_matching
-from eyegan_jax.evaluation.gaze import NETWORKS, Eyes, Training, predict, train
+from eyegan_jax.evaluation.fitting import Training, predict, train
+from eyegan_jax.evaluation.gaze import NETWORKS, Eyes
 from eyegan_jax.evaluation.metrics import angular_errors
+from eyegan_jax.losses import gaze_distance
 from eyegan_jax.simulator import (
     View,
     find_domain,
@@ -161,7 +163,7 @@ def gap(arguments) -> dict:
             eyes = Eyes(correct(data[name, "train"]["image"], name), data[name, "train"]["gaze"])
             errors: dict[str, list[float]] = {other: [] for other in domains}
             for seed in range(arguments.seeds):
-                params = train(network, eyes, seed, how)
+                params = train(network, gaze_distance, *eyes, seed, how)
                 for other in domains:
                     found = angular_errors(predict(network, params, tests[other]), data[other, "test"]["gaze"])
                     errors[other].append(float(np.mean(found)))
@@ -224,7 +226,7 @@ def unityeyes(arguments) -> dict:
         eyes, tests = Eyes(_equalise(data["image"]), data["gaze"]), _equalise(images)
         errors, predictions = [], []
         for seed in range(arguments.seeds):
-            found = predict(network, train(network, eyes, seed, how), tests)
+            found = predict(network, train(network, gaze_distance, *eyes, seed, how), tests)
             errors.append(float(np.mean(angular_errors(found, gaze))))
             predictions.append(found)
         mean = np.mean(predictions, axis=0)

@@ -29,6 +29,9 @@ MANIFEST = "eyegan.json"
 TRUTH_FOLDERS = ("masks", "labels")
 """Folders of a simulated set whose files are truth, not pictures: always copied as they are."""
 
+PIXELS = 2**21
+"""Most pixels of one batch: 64 channels of them, in float32, are half a gigabyte."""
+
 Apply = Callable[[np.ndarray], np.ndarray]
 Outputs = Callable[[str, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
@@ -71,11 +74,12 @@ def process_folder(
     """Apply a batched function to every image below ``source`` and write the results to the same names below ``dest``.
 
     apply: uint8 ``[batch, H, W, C]`` to an array with the same first axis. Images are grouped by size, and a group is
-        always padded to ``batch``, so that each size is compiled once.
+        always padded to the same number, so that each size is compiled once.
     outputs: ``(name, image, result) -> {relative path: uint8 image}`` of one image; by default the result under its
         own name.
     stamp: says what is being done (which checkpoint); a ``dest`` with another stamp is refused.
     channels: convert to so many on decoding; None keeps gray and colour as they are.
+    batch: images of one call, at most; fewer of large ones, see :data:`PIXELS`.
 
     Files that are no images (labels, JSON, CSV) are copied. Unreadable images are counted and named. Raises UserError
     for a missing source, one without images, and a ``dest`` that holds something else.
@@ -102,7 +106,8 @@ def process_folder(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, bar:
         saves: list[Future] = []
         for names, pixels in _groups(pool, source, wanted, channels, batch, report, bar):
-            padded = np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), 0)])
+            missing = _rows(pixels.shape[1:], batch) - len(pixels)
+            padded = np.concatenate([pixels, np.repeat(pixels[-1:], missing, 0)])
             results = np.asarray(apply(padded))[: len(pixels)]
             for name, image, result in zip(names, pixels, results, strict=True):
                 saves.append(pool.submit(_save, dest, name, write(name, image, result), outputs is not None))
@@ -185,6 +190,11 @@ def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
         _write_atomically(manifest, lambda path: path.write_text(json.dumps(stamp, indent=2) + "\n"))
 
 
+def _rows(shape: tuple[int, ...], batch: int) -> int:
+    """How many images of this ``[H, W, C]`` go through the device together."""
+    return min(batch, max(1, PIXELS // (shape[0] * shape[1])))
+
+
 def _groups(
     pool: ThreadPoolExecutor,
     source: Path,
@@ -194,7 +204,7 @@ def _groups(
     report: Report,
     bar: tqdm,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Up to ``batch`` images of one size at a time; broken ones go to the report."""
+    """Up to :func:`_rows` images of one size at a time; broken ones go to the report."""
     waiting: dict[tuple, list[tuple[str, np.ndarray]]] = defaultdict(list)
     decoding: list[tuple[str, Future]] = []
     queue = iter(names)
@@ -215,7 +225,7 @@ def _groups(
             continue
         group = waiting[image.shape]
         group.append((name, image))
-        if len(group) == batch:
+        if len(group) == _rows(image.shape, batch):
             yield [n for n, _ in group], np.stack([i for _, i in group])
             group.clear()
     for group in waiting.values():

@@ -87,6 +87,24 @@ def test_each_size_is_computed_in_batches_of_one_shape(source, tmp_path):
     assert sorted(shapes) == [(4, 12, 16, 1), (4, 12, 16, 1), (4, 20, 24, 3)]
 
 
+def test_large_pictures_come_in_small_batches(tmp_path):
+    """64 pictures of a camera's size at once were more than a machine's memory."""
+    (tmp_path / "source").mkdir()
+    for i in range(3):
+        picture(720, 1280, seed=i).save(tmp_path / "source" / f"{i}.png")
+    shapes = []
+
+    def apply(images):
+        shapes.append(images.shape)
+        return invert(images)
+
+    assert process_folder(tmp_path / "source", tmp_path / "dest", apply, stamp=STAMP).written == 3
+    assert len(set(shapes)) == 1 and np.prod(shapes[0]) <= bulk.PIXELS
+    for i in range(3):
+        expected = 255 - np.asarray(picture(720, 1280, seed=i))
+        np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i}.png"), expected)
+
+
 def test_an_interrupted_job_goes_on_where_it_stopped(source, tmp_path):
     dest = tmp_path / "dest"
 

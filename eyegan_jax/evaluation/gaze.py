@@ -2,24 +2,19 @@
 
 The measure of the SimGAN paper's Tables 2 and 3: train on raw, refined and real images with equal budgets,
 test on real ones, report the mean angular error and the percent of images within 7 degrees, with the spread
-over seeds. Networks are trained by :func:`train`, whole ensembles of seeds by :func:`train_ensemble`.
+over seeds. Networks learn as :mod:`eyegan_jax.evaluation.fitting` says.
 """
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from eyegan_jax.evaluation import metrics
-from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.images import to_float
+from eyegan_jax.evaluation.fitting import DEFAULT, Training, predict, train, train_ensemble
 from eyegan_jax.losses import gaze_distance
 from eyegan_jax.systems.gaze_estimator import NETWORKS
 
@@ -32,108 +27,6 @@ class Eyes(NamedTuple):
 
     images: np.ndarray
     gaze: np.ndarray
-
-
-@dataclass(frozen=True)
-class Training:
-    """The budget that every arm gets. ``augment(key, images)`` changes float batches on the device."""
-
-    steps: int = 1000
-    batch: int = 64
-    learning_rate: float = 1e-3
-    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
-
-
-DEFAULT = Training()
-
-
-def _step(network: nn.Module, how: Training, carry, index, key, images, gaze):
-    params, optimiser_state = carry
-    key = jax.random.fold_in(key, index)
-    chosen = jax.random.randint(jax.random.fold_in(key, 0), (how.batch,), 0, len(images))
-    batch = to_float(images[chosen])
-    if how.augment is not None:
-        batch = how.augment(jax.random.fold_in(key, 1), batch)
-
-    def loss(params):
-        return gaze_distance(network.apply(params, batch), gaze[chosen])
-
-    value, gradient = jax.value_and_grad(loss)(params)
-    updates, optimiser_state = _optimiser(how).update(gradient, optimiser_state, params)
-    return (optax.apply_updates(params, updates), optimiser_state), value
-
-
-def _optimiser(how: Training) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(how.learning_rate, how.steps))
-
-
-def _init(network: nn.Module, how: Training, key, images):
-    params = network.init(key, to_float(images[:1]))
-    return params, _optimiser(how).init(params)
-
-
-def _run(network: nn.Module, how: Training, key, images, gaze):
-    """The whole training as one scan."""
-
-    def body(carry, index):
-        return _step(network, how, carry, index, key, images, gaze)
-
-    (params, _), _ = jax.lax.scan(body, _init(network, how, key, images), jnp.arange(how.steps))
-    return params
-
-
-@functools.cache
-def _compiled(network: nn.Module, how: Training) -> dict[str, Callable]:
-    """The jitted programs of one network and budget, kept so that every arm and seed shares them."""
-    run = functools.partial(_run, network, how)
-    return {
-        "init": jax.jit(functools.partial(_init, network, how)),
-        "step": jax.jit(functools.partial(_step, network, how), donate_argnums=0),
-        "run": jax.jit(run),
-        "ensemble": jax.jit(jax.vmap(run, in_axes=(0, None, None))),
-    }
-
-
-def train(network: nn.Module, eyes: Eyes, seed: int, how: Training = DEFAULT, scan: bool | None = None) -> Any:
-    """Parameters of ``network`` trained on ``eyes``; the data stay on the device, the host draws nothing.
-
-    ``scan``: one compiled loop (the default on accelerators), or the same step called from Python (the
-    default on CPU, where XLA runs convolutions inside loops on a single thread). Equal up to rounding.
-    """
-    images, gaze = jnp.asarray(eyes.images), jnp.asarray(eyes.gaze, jnp.float32)
-    key, programs = jax.random.key(seed), _compiled(network, how)
-    if jax.default_backend() != "cpu" if scan is None else scan:
-        return programs["run"](key, images, gaze)
-    carry = programs["init"](key, images)
-    for index in range(how.steps):
-        carry, _ = programs["step"](carry, index, key, images, gaze)
-    return carry[0]
-
-
-def train_ensemble(
-    network: nn.Module, eyes: Eyes, seeds: Sequence[int], how: Training = DEFAULT, vmapped: bool | None = None
-) -> Any:
-    """Parameters for every seed, stacked on a leading axis ``[S, ...]``.
-
-    ``vmapped``: all seeds as one program (the default on accelerators), or one after the other (the default
-    on CPU, where batched kernels become grouped convolutions, which are slow). Equal up to rounding.
-    """
-    if jax.default_backend() == "cpu" if vmapped is None else not vmapped:
-        members = [train(network, eyes, seed, how) for seed in seeds]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    images, gaze = jnp.asarray(eyes.images), jnp.asarray(eyes.gaze, jnp.float32)
-    return _compiled(network, how)["ensemble"](keys, images, gaze)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(network, params, images):
-    return network.apply(params, to_float(images))
-
-
-def predict(network: nn.Module, params: Any, images, batch: int = 256) -> np.ndarray:
-    """Gaze vectors ``[N, 3]`` (not normalised) of uint8 images ``[N, H, W, C]``."""
-    return in_batches(lambda part: _apply(network, params, part), np.asarray(images), batch)
 
 
 # The paper's classical baselines
@@ -255,8 +148,9 @@ def _predictions(estimator, eyes, test: Eyes, seeds, how: Training):
         return [_classical_predictions(estimator, e, test, s) for e, s in zip(per_seed, seeds, strict=True)]
     network = NETWORKS[estimator]
     if isinstance(eyes, Eyes):
-        stacked = train_ensemble(network, eyes, seeds, how)
+        stacked = train_ensemble(network, gaze_distance, eyes.images, eyes.gaze, seeds, how)
         members = [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(len(seeds))]
     else:
-        members = [train(network, e, s, how) for e, s in zip(per_seed, seeds, strict=True)]
+        both = zip(per_seed, seeds, strict=True)
+        members = [train(network, gaze_distance, e.images, e.gaze, seed, how) for e, seed in both]
     return [predict(network, params, test.images) for params in members]

@@ -22,11 +22,12 @@ from tqdm import tqdm
 from eyegan_jax import simulator
 from eyegan_jax.data.streams import PAIRS, SIMULATOR, collect
 from eyegan_jax.errors import UserError
-from eyegan_jax.evaluation import features, gaze
+from eyegan_jax.evaluation import features, fitting
 from eyegan_jax.evaluation.metrics import Mean, angular_errors, mean_iou
 from eyegan_jax.evaluation.perceptual import perceptual_distances
 from eyegan_jax.evaluation.seg2eye import train_segmenter
 from eyegan_jax.gaze import angles_to_vector, vector_to_angles
+from eyegan_jax.losses import gaze_distance
 from eyegan_jax.networks.small_resnet import SmallResNet
 from eyegan_jax.simulator import pairs as simulated_pairs
 
@@ -129,9 +130,8 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
 
     images, vectors = both("image"), both("gaze")
     network = SmallResNet(widths=(32, 64, 64))
-    how = gaze.Training(steps=steps, batch=64)
     tqdm.write(f"training the judges of gaze, masks and glasses on {len(images)} pictures")
-    params = gaze.train(network, gaze.Eyes(images, vectors), seed, how)
+    variables = fitting.train(network, gaze_distance, images, vectors, seed, fitting.Training(steps))
     segment = train_segmenter(images, both("mask"), max(2, steps // 2), width=16, seed=seed)
     worn = both("glasses")
     frames = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
@@ -140,7 +140,7 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
     else:
         raise UserError("judges: expected pictures with and without glasses; raise evaluation.judge_images")
     return Judges(
-        gaze=partial(gaze.predict, network, params),
+        gaze=partial(fitting.predict, network, variables),
         segment=segment,
         glasses=lambda x: frames.predict(features.features(x)),
     )

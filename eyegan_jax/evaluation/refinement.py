@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
-from eyegan_jax.evaluation import distances, features, gaze, metrics, pupil, report
+from eyegan_jax.evaluation import distances, features, fitting, gaze, metrics, pupil, report
 
 TURING_IMAGES = 200
 PAPER_SHIFT = 1.1
@@ -72,7 +72,7 @@ def measure(
     run: RefinerRun,
     seeds: Sequence[int] = (0, 1, 2),
     estimators: Sequence[str] = ("cnn",),
-    training: gaze.Training = gaze.DEFAULT,
+    training: fitting.Training = fitting.DEFAULT,
     arms: Mapping[str, gaze.Eyes] | None = None,
     radii: tuple[float, ...] = pupil.VISIBLE,
     progress: Callable[[str], None] = lambda line: None,

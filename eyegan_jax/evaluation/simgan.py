@@ -14,7 +14,7 @@ from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.data.streams import build_stream, collect
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.evaluation.gaze import Training
+from eyegan_jax.evaluation.fitting import Training
 from eyegan_jax.evaluation.refinement import RefinerRun, evaluate_refiner
 from eyegan_jax.images import to_float
 from eyegan_jax.models import load_model

@@ -1,7 +1,6 @@
 """Judges of edits: a classifier that reads the bin of every attribute from a picture; no generator ever sees it."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from eyegan_jax.data.streams import collect, simulated_source
 from eyegan_jax.evaluation.batches import in_batches
+from eyegan_jax.evaluation.fitting import Training, train
 from eyegan_jax.images import to_float
 from eyegan_jax.networks.small_resnet import SmallResNet
 from eyegan_jax.simulator.caption_tokens import SIZES
@@ -31,7 +30,7 @@ class Reader:
     """A trained reader. ``accuracy``: share of test pictures on which it reads the true bin, by attribute."""
 
     network: SmallResNet
-    params: Any
+    variables: Any
     accuracy: dict[str, float | None]
 
     def read(self, images: np.ndarray) -> np.ndarray:
@@ -39,7 +38,7 @@ class Reader:
 
         @jax.jit
         def numbers(part):
-            logits = self.network.apply({"params": self.params}, to_float(part))
+            logits = self.network.apply(self.variables, to_float(part))
             return jnp.stack([of_one.argmax(-1) for of_one in split(logits)], axis=-1)
 
         return in_batches(numbers, images, BATCH)
@@ -67,9 +66,9 @@ def train_reader(config: ml_collections.ConfigDict, path: Path | None = None) ->
     height, width, channels = config.image_shape
     blank = jnp.zeros((1, height, width, channels))
     if path is not None and path.exists():
-        like = jax.eval_shape(network.init, jax.random.key(0), blank)["params"]
+        like = jax.eval_shape(network.init, jax.random.key(0), blank)
         stored = flax.serialization.msgpack_restore(path.read_bytes())
-        return Reader(network, flax.serialization.from_state_dict(like, stored["params"]), stored["accuracy"])
+        return Reader(network, flax.serialization.from_state_dict(like, stored["variables"]), stored["accuracy"])
     stream = config.data.edits.copy_and_resolve_references().unlock()
     stream.first_person, stream.people, stream.pool = settings.reader_people, 500_000, 0
     source = simulated_source(config, stream, "reader")
@@ -85,45 +84,19 @@ def train_reader(config: ml_collections.ConfigDict, path: Path | None = None) ->
     bins = np.concatenate([samples["bins"], samples["target_bins"]])
     # Both pictures of a pair fall on the same side of the split.
     held = np.tile(np.arange(count) < max(1, int(TEST * count)), 2)
-    params = _fit(network, images[~held], bins[~held], settings.reader_steps, config.seed)
-    reader = Reader(network, params, {})
+    how = Training(settings.reader_steps, BATCH)
+    variables = train(network, reading_loss, images[~held], bins[~held], config.seed, how, title="training the reader")
+    reader = Reader(network, variables, {})
     found = reader.read(images[held])
     accuracy = {name: _share(found[:, i] == bins[held][:, i], bins[held][:, i]) for i, name in enumerate(ATTRIBUTES)}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(
-            flax.serialization.msgpack_serialize({"params": jax.device_get(dict(params)), "accuracy": accuracy})
+            flax.serialization.msgpack_serialize({"variables": jax.device_get(dict(variables)), "accuracy": accuracy})
         )
-    return Reader(network, params, accuracy)
+    return Reader(network, variables, accuracy)
 
 
 def _share(right: np.ndarray, bins: np.ndarray) -> float | None:
     said = bins != UNSAID
     return float(right[said].mean()) if said.any() else None
-
-
-def _fit(network: SmallResNet, images: np.ndarray, bins: np.ndarray, steps: int, seed: int) -> Any:
-    optimiser = optax.adam(optax.cosine_decay_schedule(1e-3, steps))
-    key = jax.random.fold_in(jax.random.key(seed), 78)
-    params = jax.jit(network.init)(jax.random.fold_in(key, 0), to_float(jnp.asarray(images[:1])))["params"]
-    data = jax.device_put((images, bins))
-
-    @partial(jax.jit, donate_argnums=0)
-    def step(state, data, key):
-        rows = jax.random.randint(key, (BATCH,), 0, len(data[0]))
-
-        def loss(params):
-            return reading_loss(network.apply({"params": params}, to_float(data[0][rows])), data[1][rows])
-
-        params, optimiser_state = state
-        value, gradient = jax.value_and_grad(loss)(params)
-        updates, optimiser_state = optimiser.update(gradient, optimiser_state, params)
-        return (optax.apply_updates(params, updates), optimiser_state), value
-
-    state = (params, optimiser.init(params))
-    bar = tqdm(range(steps), desc="training the reader", unit="step", dynamic_ncols=True)
-    for i in bar:
-        state, value = step(state, data, jax.random.fold_in(key, i + 1))
-        if i % 200 == 0:
-            bar.set_postfix(loss=f"{float(value):.3f}")
-    return state[0]

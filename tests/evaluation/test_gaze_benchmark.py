@@ -5,8 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from eyegan_jax.evaluation import gaze, metrics
+from eyegan_jax.evaluation import fitting, gaze, metrics
 from eyegan_jax.layers.convolution import count_parameters
+from eyegan_jax.losses import gaze_distance
 from eyegan_jax.networks.small_resnet import SmallResNet
 
 
@@ -30,7 +31,7 @@ def eyes(count, seed, brightness=0):
     return gaze.Eyes(images[..., None], np.stack(vector, -1).astype(np.float32))
 
 
-HOW = gaze.Training(steps=150, batch=16, learning_rate=0.01)
+HOW = fitting.Training(steps=150, batch=16, learning_rate=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -44,17 +45,17 @@ def assert_trees_close(a, b):
 
 def test_scan_equals_python_loop_and_learns():
     training, test = eyes(200, 0), eyes(50, 1)
-    looped = gaze.train(Tiny(), training, 3, HOW, scan=False)
-    assert_trees_close(looped, gaze.train(Tiny(), training, 3, HOW, scan=True))
-    errors = metrics.angular_errors(gaze.predict(Tiny(), looped, test.images, batch=32), test.gaze)
+    looped = fitting.train(Tiny(), gaze_distance, *training, 3, HOW, scan=False)
+    assert_trees_close(looped, fitting.train(Tiny(), gaze_distance, *training, 3, HOW, scan=True))
+    errors = metrics.angular_errors(fitting.predict(Tiny(), looped, test.images, batch=32), test.gaze)
     constant = metrics.angular_errors(np.broadcast_to(test.gaze.mean(0), (50, 3)), test.gaze)
     assert errors.mean() < 0.4 * constant.mean()
 
 
 def test_vmapped_ensemble_equals_its_members():
     training = eyes(60, 0)
-    together = gaze.train_ensemble(Tiny(), training, [0, 5], HOW, vmapped=True)
-    assert_trees_close(together, gaze.train_ensemble(Tiny(), training, [0, 5], HOW, vmapped=False))
+    together = fitting.train_ensemble(Tiny(), gaze_distance, *training, [0, 5], HOW, vmapped=True)
+    assert_trees_close(together, fitting.train_ensemble(Tiny(), gaze_distance, *training, [0, 5], HOW, vmapped=False))
     kernel = together["params"]["Dense_0"]["kernel"]
     assert kernel.shape == (2, 96, 3) and not np.allclose(kernel[0], kernel[1])
 
@@ -64,9 +65,9 @@ def test_augmentation_sees_its_own_key_and_changes_training():
         return images - jax.random.uniform(key, (len(images), 1, 1, 1))
 
     training = eyes(60, 0)
-    how = gaze.Training(steps=20, batch=16, augment=dim)
-    plain = gaze.train(Tiny(), training, 0, gaze.Training(steps=20, batch=16))["params"]["Dense_0"]["kernel"]
-    assert not np.allclose(plain, gaze.train(Tiny(), training, 0, how)["params"]["Dense_0"]["kernel"])
+    budgets = [fitting.Training(20, 16, augment=augment) for augment in (None, dim)]
+    plain, dimmed = (fitting.train(Tiny(), gaze_distance, *training, 0, how)["params"]["Dense_0"] for how in budgets)
+    assert not np.allclose(plain["kernel"], dimmed["kernel"])
 
 
 @pytest.mark.parametrize("name", gaze.CLASSICAL)

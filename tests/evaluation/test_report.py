@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from eyegan_jax.evaluation import gaze, metrics, refinement, report, results
+from eyegan_jax.evaluation import fitting, gaze, metrics, refinement, report, results
 
 
 class Tiny(nn.Module):
@@ -68,7 +68,7 @@ def test_evaluating_a_perfect_refiner_writes_a_complete_offline_report(run, tmp_
     text = "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 5, "lo'
     (tmp_path / "metrics.jsonl").write_text(text)
     config = ml_collections.ConfigDict({"seed": 3, "name": "<script>alert(1)</script>"})
-    options = {"estimators": ["tiny"], "seeds": [0, 1], "training": gaze.Training(steps=40, batch=16)}
+    options = {"estimators": ["tiny"], "seeds": [0, 1], "training": fitting.Training(steps=40, batch=16)}
     page = refinement.evaluate_refiner(tmp_path, run, "SimGAN on drawn eyes", config, "python evaluate.py", **options)
 
     html = page.read_text()
