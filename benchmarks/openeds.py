@@ -1,6 +1,6 @@
 """The OpenEDS synthesis task: trains every arm, judges all on unseen people, records one table.
 
-    python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmarks/openeds.py[:smoke]] [--seeds 0 1 2]
+    python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmarks/openeds.py[:small|:smoke]] [--seeds 0 1 2]
         [--stages segmenters winner references fusion judge] [--out docs/results]
 
 Every training keeps its own folder below DIR and resumes there; stages can be run one by one.
@@ -134,7 +134,10 @@ def main() -> None:
     }
     command = f"python benchmarks/openeds.py --config={arguments.config}"
     seeds_done = [int(path.parent.name.removeprefix("seed")) for path in done]
-    path = results.record("residual", command, experiment, found, seeds_done, arguments.out)
+    variant = arguments.config.partition(":")[2]
+    path = results.record(
+        "_".join(filter(None, ("residual", variant))), command, experiment, found, seeds_done, arguments.out
+    )
     print(f"over {len(tables)} seed(s)\n{synthesis.as_text(merged)}\nwritten: {path}")
 
 

@@ -116,7 +116,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
-    parser.add_argument("--name", default="redirect", help="of the recorded file")
     parser.add_argument("--smoke", action="store_true", help="tiny networks and one seed: only shows that it runs")
     arguments = parser.parse_args()
     if arguments.smoke:
@@ -159,9 +158,10 @@ def main() -> None:
         "device": jax.devices()[0].device_kind,
     }
     variant = f" --variant {arguments.variant}" if arguments.variant else ""
-    command = f"python benchmarks/redirect.py --workdir=DIR{variant}"
+    command = f"python benchmarks/redirect.py --workdir=DIR{variant} --arms {' '.join(sorted(judged))}"
     done = sorted({int(p.parent.name.partition("-seed")[2]) for p in workdir.glob("*-seed*/judged.json")})
-    print(f"written: {results.record(arguments.name, command, config, found, done, arguments.out)}")
+    name = "_".join(filter(None, ("redirect", arguments.variant)))
+    print(f"written: {results.record(name, command, config, found, done, arguments.out)}")
 
 
 if __name__ == "__main__":

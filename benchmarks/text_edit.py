@@ -5,7 +5,7 @@
 
 Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
 reader (the judge of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
-Writes OUT/results/text_edit.json, OUT/images/text_edit.png and text_edit_real.png.
+Writes OUT/results/text_edit.json, OUT/images/text_edit.png and text_edit_real.png, with a variant text_edit_VARIANT.*.
 """
 
 import argparse
@@ -99,15 +99,20 @@ def as_text(table: dict) -> str:
     return "\n".join(lines)
 
 
+def name_of(arguments: argparse.Namespace) -> str:
+    """Of the files that are written."""
+    return "_".join(filter(None, ("text_edit", arguments.variant)))
+
+
 def draw(arguments: argparse.Namespace, config, task) -> None:
     """The figures of the docs, by the full system of the first seed."""
     model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / "full", judging.STATE)
     plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
     rows = np.flatnonzero(plain)[: config.evaluation.rows]
-    images = {"text_edit": task["image"][rows], "text_edit_real": judging.real_eyes(config, config.evaluation.rows)}
-    for name, pictures in images.items():
+    images = {"": task["image"][rows], "_real": judging.real_eyes(config, config.evaluation.rows)}
+    for kind, pictures in images.items():
         if pictures is not None:
-            path = arguments.out / "images" / f"{name}.png"
+            path = arguments.out / "images" / f"{name_of(arguments)}{kind}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(judging.sheet(model, pictures, "").png)
             print(f"picture: {path}")
@@ -139,9 +144,10 @@ def main() -> None:
         found["full_against_goals"] = against_goals(table["full"])
         draw(arguments, config, task)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
+    command += f" --arms {' '.join(arguments.arms)}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
-    path = results.record("text_edit", command, config, found, arguments.seeds, arguments.out / "results")
+    path = results.record(name_of(arguments), command, config, found, arguments.seeds, arguments.out / "results")
     print(f"over {len(arguments.seeds)} seed(s)\n{as_text(table)}\nwritten: {path}")
 
 

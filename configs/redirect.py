@@ -6,7 +6,7 @@ variants:  smoke     the real code with tiny networks, under 40 seconds
            cpu       32x48 pixels and small networks: about a quarter of an hour on two cores
            large     wider networks and longer training at 64x96
            infrared  close-up eyes of infrared trackers, for pictures such as MEYE's and mrgaze's
-           nocontext ablation: the painter sees the mask and the style alone, not the skin around the eye
+           nocontext ablation: the painter sees the mask and the style alone, no draft of the picture
            baseline, baseline_smoke, baseline_cpu  He et al. (ICCV 2019) at the size of the default, smoke, cpu
 
 Own pictures without labels: --config.data.real.kind=folder --config.data.real.dir=FOLDER, and with several pictures
@@ -107,7 +107,7 @@ def redirect_settings() -> ml_collections.ConfigDict:
             "redirector_optimiser": optimiser_config("adam", 1e-3),
             "reading_weight": 10.0,  # of the squared error (rad^2) of the gaze that is read in a mask
             "averaging": 0.995,
-            "context": True,  # the painter also sees the skin around the eye
+            "context": True,  # the painter starts from a draft: the skin around the eye, mean tones within
             "context_share": 0.8,  # part of the samples where it does; without, masks alone can be painted
             # Of real pictures turned away, beside the painter's own losses (seg2eye.loss).
             "loss": {"adversarial": 1.0, "mask": 5.0, "cycle": 10.0, "style": 1.0},
@@ -168,8 +168,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 1)
     config.batch_size = 8
-    config.steps = 1200
-    config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 1024, 512, 256
+    config.steps = 900
+    config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 4096, 4096, 1024
     config.data.eyes.domain = "captured"  # as wide as half a thousand steps can learn
     config.segmenter.update({"features": 12, "levels": 3, "dropout": 0.0})
     config.redirect.update({"segmenter_steps": 500, "redirector_steps": 1200})
@@ -181,7 +181,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.gaze_gan.discriminator.update({"width": 16, "layers": 4})
     config.gaze_gan.update({"perceptual_steps": 300, "critics": 2})
     config.evaluation.update({"pairs": 48, "sweeps": 8, "judge_images": 2048, "judge_steps": 800})
-    config.run.samples_every = config.run.checkpoint_every = 400
+    config.run.samples_every = config.run.checkpoint_every = 300
     decay(config)
 
 

@@ -3,7 +3,7 @@
 command:   python train.py --config=configs/text_edit.py[:variant]
 hardware:  an accelerator; two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke       the real code with tiny networks
-           cpu         32x48, narrow networks, the true edits as only teacher, for two CPU cores
+           cpu         close-up eyes of 32x48, narrow networks, the true edits as only teacher, for two CPU cores
            large       wider networks for an accelerator
            paper       256x256 with stacked outputs at 64, 128 and 256 pixels, as SIMGAN
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
@@ -61,6 +61,7 @@ def networks() -> ml_collections.ConfigDict:
             "blocks": 4,
             "outputs": 1,  # stacked outputs, from coarse to full size
             "skips": True,  # the encoder's features join the decoder
+            "moves": True,  # the picture's pixels move before anything is painted
             "residual": True,  # what is painted is the difference to the picture
         }
     )
@@ -123,11 +124,15 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 3)
     config.batch_size = 16
     config.steps = 3600
-    config.data.edits.pool, config.data.held_out.pool = 8192, 256
+    config.data.edits.pool, config.data.held_out.pool = 8192, 512
+    for stream in (config.data.edits, config.data.held_out):
+        # With the brow in the frame an iris would be nine pixels wide.
+        stream.view = "color_crop_64x96"
+        stream.attributes = tuple(name for name in EDITABLE if name != "brow")
     c = config.text_edit
     c.embedding_steps = 300
     c.text.update({"embedding": 32, "features": 64})
-    c.generator.update({"width": 16, "code": 64, "blocks": 3})
+    c.generator.update({"width": 16, "scales": 2, "code": 64, "blocks": 3})
     c.critic.update({"width": 16, "layers": 3})
     c.image.update({"width": 16, "layers": 3})
     # Critics cost time, and the true edits say more.
@@ -155,7 +160,7 @@ def paper(config: ml_collections.ConfigDict) -> None:
 
 def dong(config: ml_collections.ConfigDict) -> None:
     c = config.text_edit
-    c.generator.update({"width": 2 * c.generator.width, "scales": 2, "skips": False, "residual": False})
+    c.generator.update({"width": 2 * c.generator.width, "scales": 2, "skips": False, "moves": False, "residual": False})
     c.critic.update({"conditional": "sentence", "patches": False})
     c.frozen_text = True
     c.loss.update({"real": 0.0, "match": 1.0, "wrong": 0.5, "relevant": 0.5, "adversarial": 0.0, "conditional": 1.0})

@@ -1,8 +1,10 @@
 """The OpenEDS synthesis task on simulated infrared people: which system paints a person's eye best, by which measure?
 
-command:   python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmarks/openeds.py[:smoke]]
-hardware:  an accelerator; two CPU cores for ``smoke``, which only shows that everything runs
-result:    docs/results/residual.json
+command:   python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmarks/openeds.py[:VARIANT]]
+hardware:  an accelerator; two CPU cores for the variants
+variants:  small   a quarter of the pixels, narrower networks, short trainings of many people; one seed
+           smoke   only shows that everything runs
+result:    docs/results/residual.json, or residual_small.json
 
 Five trainings per seed, each resumable: two segmenters (one for the pool's masks, one as judge), the winner's residual
 refiner, the refiner of several references, and fusion, whose first phase is Seg2Eye.
@@ -29,6 +31,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         {"segmenter": 1200, "winner": 2500, "references": 2500, "painting": 3000, "fusion": 2000}
     )
     config.width = 1.0  # of all networks, relative to their configs
+    if variant == "small":
+        config.seeds = (0,)
+        config.image_shape = (80, 50, 1)
+        config.people, config.images_per_person, config.pool, config.batch_size = 96, 32, 24, 8
+        config.steps.update({"segmenter": 600, "winner": 500, "references": 500, "painting": 1200, "fusion": 400})
+        config.width = 0.5
     if variant == "smoke":
         config.seeds = (0,)
         config.image_shape = (32, 24, 1)

@@ -30,6 +30,9 @@ def get_sweep():
             "real": "gaze.estimators.cnn.real.error.mean",
             "gap closed": "gaze.gap_closed.cnn.refined.mean",
             "pupil shift, px": "label_preservation.shift.mean",
+            "all pupils down, px": "label_preservation.together.down",
+            "real pupils lower, px": "label_preservation.domains.down",
+            "scatter, px": "label_preservation.scatter.mean",
             "KID": "distances.refined.kid.mean",
         },
     }

@@ -21,6 +21,7 @@ def get_sweep():
             "unpaired": {"text_edit.loss.paired": 0.0},
             "nowords": {"text_edit.critic.conditional": "sentence"},
             "no_skips": {"text_edit.generator.skips": False},
+            "no_moves": {"text_edit.generator.moves": False},
             "no_residual": {"text_edit.generator.residual": False},
             "frozen_text": {"text_edit.frozen_text": True},
         },

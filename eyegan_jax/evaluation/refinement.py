@@ -53,19 +53,34 @@ class RefinerRun:
         }, gaze.Eyes(self.real_test, self.real_test_gaze)
 
 
-def label_preservation(raw, refined, radii=pupil.VISIBLE) -> dict[str, Any]:
-    """Pupil-centre shift in pixels over the pairs whose raw image shows a pupil."""
+def label_preservation(raw, refined, radii=pupil.VISIBLE, real=None) -> dict[str, Any]:
+    """Pupil-centre shift in pixels over the pairs whose raw image shows a pupil.
+
+    ``together``: the movement (right, down) that all pupils share; ``scatter``: the shift without it. With ``real``,
+    ``domains``: how far the real eyes' pupils lie from the raw ones' on average. A refiner that takes all eyes along by
+    as much follows its domain; the gaze labels of a domain that is cropped otherwise lose nothing by it.
+    """
     centres, contrast = pupil.pupil_centres(raw, radii)
-    moved = np.linalg.norm(pupil.pupil_centres(refined, radii)[0] - centres, axis=-1)[contrast >= LEAST_CONTRAST]
+    seen = contrast >= LEAST_CONTRAST
+    moved = (pupil.pupil_centres(refined, radii)[0] - centres)[seen]
     if not len(moved):
         return {"shift": metrics.Mean().result(), "pairs": len(raw)}
-    return {
-        "shift": metrics.Mean(moved).result(),
-        "median": float(np.median(moved)),
-        "percentile_95": float(np.percentile(moved, 95)),
+    shift, together = np.linalg.norm(moved, axis=-1), moved.mean(0)
+    found = {
+        "shift": metrics.Mean(shift).result(),
+        "median": float(np.median(shift)),
+        "percentile_95": float(np.percentile(shift, 95)),
+        "together": {"right": float(together[0]), "down": float(together[1])},
+        "scatter": metrics.Mean(np.linalg.norm(moved - together, axis=-1)).result(),
         "pairs": len(raw),
         "detector": "centre-surround disc, dark centroid",
     }
+    if real is not None:
+        there, contrast = pupil.pupil_centres(real, radii)
+        if (shown := contrast >= LEAST_CONTRAST).any():
+            apart = there[shown].mean(0) - centres[seen].mean(0)
+            found["domains"] = {"right": float(apart[0]), "down": float(apart[1])}
+    return found
 
 
 def measure(
@@ -83,7 +98,7 @@ def measure(
     difference = np.abs(refined.astype(np.float64) - raw).mean(axis=(1, 2, 3))
     found: dict[str, Any] = {
         "images": {"simulated": len(raw), "real_train": len(run.real_train), "real_test": len(real)},
-        "label_preservation": label_preservation(raw, refined, radii),
+        "label_preservation": label_preservation(raw, refined, radii, real),
         "change": {
             "gray_levels": metrics.Mean(difference).result(),
             "ssim": metrics.Mean(metrics.ssim(refined, raw)).result(),
@@ -228,22 +243,28 @@ def _label_section(found) -> report.Section:
     label, change = found["label_preservation"], found["change"]
     return report.Section(
         "Do the labels survive?",
-        f"How far the pupil moves between a simulated eye and its refined version, found by a detector that "
-        f"learns nothing. The paper reports {PAPER_SHIFT} ± 0.8 px at 35x55.",
+        "How far the pupil moves between a simulated eye and its refined version, found by a detector that learns "
+        f"nothing. The paper reports {PAPER_SHIFT} ± 0.8 px at 35x55. All eyes together moved down by the third "
+        "figure, while the real eyes' pupils lie lower than the simulated ones' by the fourth; scatter is the shift "
+        "without what all share.",
         [
             report.Table(
                 [
                     "pupil shift, px",
-                    "median",
                     "95th percentile",
+                    "all moved down, px",
+                    "real eyes lie lower, px",
+                    "scatter, px",
                     "mean change, gray levels",
                     "SSIM to simulated",
                 ],
                 [
                     [
                         label["shift"],
-                        label.get("median"),
                         label.get("percentile_95"),
+                        metrics.at(label, "together.down"),
+                        metrics.at(label, "domains.down"),
+                        label.get("scatter"),
                         change["gray_levels"],
                         change["ssim"],
                     ]

@@ -61,3 +61,23 @@ def bilinear(x, size: tuple[int, int], align_corners: bool = False):
         matrix = _interpolation_matrix(x.shape[axis], target, align_corners).astype(x.dtype)
         x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis), precision="highest"), 0, axis)
     return x
+
+
+def warp(images: jax.Array, flow: jax.Array) -> jax.Array:
+    """``images [N, H, W, C]`` read at ``(y, x) + flow(y, x)``, bilinearly, the edge repeated; flow ``[N, H, W, 2]``."""
+    count, height, width, channels = images.shape
+    y = jnp.clip(jnp.arange(height, dtype=jnp.float32)[:, None] + flow[..., 0], 0.0, height - 1.0)
+    x = jnp.clip(jnp.arange(width, dtype=jnp.float32)[None, :] + flow[..., 1], 0.0, width - 1.0)
+    top, left = jnp.floor(y), jnp.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    top, left = top.astype(jnp.int32), left.astype(jnp.int32)
+    bottom, far = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
+    flat = images.reshape(count, height * width, channels)
+
+    def pixels(rows, columns):
+        index = (rows * width + columns).reshape(count, -1, 1)
+        return jnp.take_along_axis(flat, index, axis=1).reshape(count, height, width, channels)
+
+    upper = pixels(top, left) * (1 - right) + pixels(top, far) * right
+    lower = pixels(bottom, left) * (1 - right) + pixels(bottom, far) * right
+    return upper * (1 - down) + lower * down

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
-from eyegan_jax.layers.resizing import double
+from eyegan_jax.layers.resizing import bilinear, double, warp
 from eyegan_jax.networks.text_encoder import ConditioningAugmentation, mean_of_words
 
 
@@ -43,8 +43,9 @@ class Editor(nn.Module):
 
     width: channels at full size, doubled by every scale. code: length of the sentence's vector. blocks: residual ones.
     outputs: images at full size and at this many minus 1 halvings (3 at 256 pixels: 64, 128, 256).
-    skips: features of the encoder join the decoder at every scale. residual: what is painted is the difference to the
-        source. Both are ours, and off in the baseline of 2017.
+    skips: features of the encoder join the decoder at every scale. moves: before anything is painted the source's
+        pixels move along a smooth flow, which the residual blocks say: an eye that looks elsewhere keeps its texture.
+        residual: what is painted is the difference to that. All three are ours, and off in the baseline of 2017.
     """
 
     width: int = 32
@@ -53,6 +54,7 @@ class Editor(nn.Module):
     blocks: int = 4
     outputs: int = 1
     skips: bool = True
+    moves: bool = True
     residual: bool = True
     dtype: Any = jnp.float32
 
@@ -77,6 +79,12 @@ class Editor(nn.Module):
             y = ResidualBlock(self.dtype)(y)
         x = x + y
 
+        moved = image
+        if self.moves:
+            # In units of one position of the residual blocks; zero at first.
+            flow = Conv(2, 3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="flow")(x).astype(jnp.float32)
+            moved = warp(image, 2.0**self.scales * bilinear(flow, (image.shape[1], image.shape[2])))
+
         images = []
         for i in reversed(range(self.scales)):
             x = double(x)
@@ -85,7 +93,7 @@ class Editor(nn.Module):
             x = Conv(self.width * 2**i, 3, use_bias=False, dtype=self.dtype)(x)
             x = nn.relu(group_norm(x, self.dtype))
             if i < self.outputs:
-                images.append(self._paint(x, shrink(image, i)))
+                images.append(self._paint(x, shrink(moved, i)))
         return images, (mean, log_deviation)
 
     def _paint(self, x: jax.Array, source: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
-from eyegan_jax.layers.resizing import bilinear, double
+from eyegan_jax.layers.resizing import bilinear, double, warp
 from eyegan_jax.networks.deeplab import DeepLab
 
 CLASS_MEANS = (125, 103, 76, 34)
@@ -123,23 +123,3 @@ def _space_to_depth(x, factor: int):
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // factor, factor, width // factor, factor, channels).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(batch, height // factor, width // factor, -1)
-
-
-def warp(images: jax.Array, flow: jax.Array) -> jax.Array:
-    """``images [N, H, W, C]`` read at ``(y, x) + flow(y, x)``, bilinearly, the edge repeated; flow ``[N, H, W, 2]``."""
-    count, height, width, channels = images.shape
-    y = jnp.clip(jnp.arange(height, dtype=jnp.float32)[:, None] + flow[..., 0], 0.0, height - 1.0)
-    x = jnp.clip(jnp.arange(width, dtype=jnp.float32)[None, :] + flow[..., 1], 0.0, width - 1.0)
-    top, left = jnp.floor(y), jnp.floor(x)
-    down, right = (y - top)[..., None], (x - left)[..., None]
-    top, left = top.astype(jnp.int32), left.astype(jnp.int32)
-    bottom, far = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
-    flat = images.reshape(count, height * width, channels)
-
-    def pixels(rows, columns):
-        index = (rows * width + columns).reshape(count, -1, 1)
-        return jnp.take_along_axis(flat, index, axis=1).reshape(count, height, width, channels)
-
-    upper = pixels(top, left) * (1 - right) + pixels(top, far) * right
-    lower = pixels(bottom, left) * (1 - right) + pixels(bottom, far) * right
-    return upper * (1 - down) + lower * down

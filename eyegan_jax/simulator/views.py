@@ -63,6 +63,7 @@ VIEWS = {
     "unityeyes_640x480": View(480, 640, channels=3, framing="wide"),
     "color_128": View(128, 128, channels=3, framing="wide"),
     "color_64": View(64, 64, channels=3, framing="wide"),
+    "color_crop_64x96": View(64, 96, channels=3),
     "openeds_640x400": View(640, 400, look="infrared", framing="headset"),
     "openeds_320x200": View(320, 200, look="infrared", framing="headset"),
     "openeds_160x100": View(160, 100, look="infrared", framing="headset"),

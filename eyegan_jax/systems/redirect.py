@@ -226,11 +226,9 @@ class Redirect:
                 variables = {"params": params["encoder"], "spectral": state.painter.spectral["encoder"]}
                 return self.painter.encoder.apply(variables, *pictures)
 
-            paint = partial(
-                self.painter.generator.apply, self.painter.generator_variables(painter, state.painter), train=True
-            )
+            paint = partial(self._painted, self.painter.generator_variables(painter, state.painter), train=True)
             style, features = encode(painter, people, present)
-            images: Any = paint(condition, style[repeated])
+            images = paint(condition, style[repeated])
             made, aside = images[: 2 * count], images[2 * count :]
             parts = self.painter.generator_losses(state.painter, masks[: 2 * count], made, target, style, features)
             total = sum(getattr(self.painter.weights, name) * value for name, value in parts.items())
@@ -270,13 +268,14 @@ class Redirect:
         return state.replace(painter=painter, average=state.average | painter.average), metrics
 
     def _condition(self, mask, image, image_mask, shown=None) -> jax.Array:
-        """What the generator paints from, ``[N, H, W, K]``: the mask and, where ``shown``, the skin around the eye."""
+        """What the generator paints from, ``[N, H, W, K]``: the wanted mask and, with ``context`` and where ``shown``,
+        the :func:`draft` and how much of it is the skin of ``image``, whose own mask is ``image_mask``."""
         if not self.context:
             return mask
-        skin = image_mask[..., :1]
+        parts = draft(mask, image, image_mask)
         if shown is not None:
-            skin = skin * shown[:, None, None, None]
-        return jnp.concatenate([mask, skin * image, skin], axis=-1)
+            parts = tuple(part * shown[:, None, None, None] for part in parts)
+        return jnp.concatenate([mask, *parts], axis=-1)
 
     # Use
 
@@ -334,8 +333,18 @@ class Redirect:
         return self._paint(variables, condition, self.encode(variables, references))
 
     def _paint(self, variables, condition, style) -> jax.Array:
-        painted: Any = self.painter.generator.apply(variables["generator"], condition, style)
-        return painted
+        return jnp.clip(self._painted(variables["generator"], condition, style), -1.0, 1.0)
+
+    def _painted(self, generator, condition, style, **options) -> jax.Array:
+        """The draft in the condition and, on top of it, what the generator paints.
+
+        Norms in the generator forget brightness and contrast; what is there already need not pass through them.
+        """
+        painted: Any = self.painter.generator.apply(generator, condition, style, **options)
+        if not self.context:
+            return painted
+        first = self.redirector.labels
+        return condition[..., first : first + painted.shape[-1]] + painted
 
     def pictures(self, state: RedirectState, batch: Batch) -> jax.Array:
         """Rows of (simulated eye, mask, turned mask, turned eye, truth, real eye, real eye turned by 15 degrees)."""
@@ -345,7 +354,7 @@ class Redirect:
         seen = self.masks(variables, image)
         aside = self.read_gaze(variables, real) + jnp.radians(jnp.array([0.0, 15.0]))
         turned = self.turn_mask(variables, seen, wanted)
-        rows = [image, _painted(seen), _painted(turned), self.redirect(variables, image, wanted), target]
+        rows = [image, _coloured(seen), _coloured(turned), self.redirect(variables, image, wanted), target]
         rows += [real, self.redirect(variables, real, aside)]
         shape = (*image.shape[:3], max(row.shape[-1] for row in rows))
         return jnp.stack([jnp.broadcast_to(row, shape) for row in rows])
@@ -355,7 +364,19 @@ def _of_painter(variables):
     return {name: variables[name] for name in ("generator", "encoder")}
 
 
-def _painted(mask) -> jax.Array:
+def draft(mask: jax.Array, image: jax.Array, image_mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``image [N, H, W, C]`` roughly repainted for another ``mask [N, H, W, 4]``, and the share kept ``[N, H, W, 1]``.
+
+    Skin that stays skin is kept. Elsewhere the mask is filled with the picture's own mean tone of each class, as
+    OpenEDS paints class means, so that the eye looks where it should before anything is learnt. Differentiable.
+    """
+    kept = mask[..., :1] * image_mask[..., :1]
+    total = jnp.einsum("nhwk,nhwc->nkc", image_mask, image)
+    tones = total / jnp.maximum(image_mask.sum((1, 2))[..., None], 1e-3)
+    return kept * image + (1.0 - kept) * jnp.einsum("nhwk,nkc->nhwc", mask, tones), kept
+
+
+def _coloured(mask) -> jax.Array:
     return to_float(jnp.asarray(MASK_COLOURS))[mask.argmax(-1)]
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from eyegan_jax.evaluation import metrics, pupil
+from eyegan_jax.evaluation.refinement import label_preservation
 
 REALDATA = Path(os.environ.get("EYEGAN_REALDATA", Path(__file__).parents[3] / "shared" / "realdata"))
 
@@ -54,6 +55,19 @@ def test_shift_measures_motion_and_ignores_contrast_brightness_and_noise():
     assert pupil.pupil_shift(raw, gamma).max() < 0.02, "a monotonic change of tones moves nothing"
     moved = pupil.pupil_shift(raw, draw_eyes(centres + np.array([1.5, 0.0]), noise=4))
     assert np.median(moved) == pytest.approx(1.5, abs=0.15)
+
+
+def test_what_all_pupils_share_is_told_from_their_scatter():
+    rng = np.random.default_rng(3)
+    centres = rng.uniform((18, 15), (37, 20), (60, 2))
+    scatter = rng.normal(0, 0.4, centres.shape)
+    scatter -= scatter.mean(0)
+    refined = draw_eyes(centres + np.array([0.5, -1.0]) + scatter)
+    real = draw_eyes(rng.permutation(centres) + np.array([0.0, -1.5]))
+    found = label_preservation(draw_eyes(centres), refined, real=real)
+    assert found["together"] == pytest.approx({"right": 0.5, "down": -1.0}, abs=0.1)
+    assert found["domains"] == pytest.approx({"right": 0.0, "down": -1.5}, abs=0.1)
+    assert found["scatter"]["mean"] == pytest.approx(np.linalg.norm(scatter, axis=1).mean(), abs=0.1)
 
 
 def test_a_flat_image_has_no_contrast():

@@ -2,8 +2,10 @@
 installed.
 """
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,3 +65,13 @@ def test_agrees_with_pytorch():
         ):
             theirs = np.moveaxis(interpolate(channels_first, size=size, **options).numpy(), 1, -1)
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_warp_is_bilinear_reading_with_repeated_edges():
+    rng = np.random.default_rng(2)
+    image, flow = rng.normal(size=(9, 7)).astype(np.float32), rng.uniform(-5, 5, (9, 7, 2)).astype(np.float32)
+    got = resizing.warp(jnp.asarray(image)[None, ..., None], jnp.asarray(flow)[None])[0, ..., 0]
+    y, x = np.mgrid[:9, :7]
+    expected = scipy.ndimage.map_coordinates(image, [y + flow[..., 0], x + flow[..., 1]], order=1, mode="nearest")
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_array_equal(resizing.warp(image[None, ..., None], np.zeros((1, 9, 7, 2)))[0, ..., 0], image)

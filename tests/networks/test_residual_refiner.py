@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
 
 from eyegan_jax.images import to_uint8
 from eyegan_jax.layers import keys
 from eyegan_jax.layers.convolution import count_parameters
 from eyegan_jax.networks.deeplab import DeepLab
-from eyegan_jax.networks.residual_refiner import ReferenceRefiner, ResidualRefiner, paint_classes, warp
+from eyegan_jax.networks.residual_refiner import ReferenceRefiner, ResidualRefiner, paint_classes
 
 SMALL = ReferenceRefiner(width=4, detail=4)
 
@@ -91,13 +90,3 @@ def test_the_order_of_references_does_not_matter_but_their_number_may_vary(train
     np.testing.assert_allclose(turned, image, atol=1e-5)
     fewer, _ = SMALL.apply(trained, mask, references[:, :1], reference_masks[:, :1])
     assert fewer.shape == image.shape and np.abs(fewer - image).max() > 1e-3
-
-
-def test_warp_is_bilinear_reading_with_repeated_edges():
-    rng = np.random.default_rng(2)
-    image, flow = rng.normal(size=(9, 7)).astype(np.float32), rng.uniform(-5, 5, (9, 7, 2)).astype(np.float32)
-    got = warp(jnp.asarray(image)[None, ..., None], jnp.asarray(flow)[None])[0, ..., 0]
-    y, x = np.mgrid[:9, :7]
-    expected = scipy.ndimage.map_coordinates(image, [y + flow[..., 0], x + flow[..., 1]], order=1, mode="nearest")
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    np.testing.assert_array_equal(warp(image[None, ..., None], np.zeros((1, 9, 7, 2)))[0, ..., 0], image)

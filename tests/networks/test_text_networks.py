@@ -110,6 +110,18 @@ def test_editor_outputs_and_shapes():
     np.testing.assert_allclose(shrink(image, 1)[0, 0, 0], image[0, :2, :2].mean((0, 1)), atol=1e-6)
 
 
+def test_editor_moves_pixels_before_it_paints():
+    """Every pixel is read two rows below and one and a half columns to the left: the flow counts in four pixels."""
+    editor = Editor(width=2, scales=2, code=3, blocks=0)
+    image, words, present = jnp.asarray(RNG.uniform(-1, 1, (1, 12, 16, 3))), jnp.ones((1, 3, 4)), jnp.ones((1, 3), bool)
+    params = jax.jit(editor.init)(KEY, image, words, present)
+    silent = jax.tree.map(lambda x: 0 * x if x.shape[-1] == 3 else x, params)
+    silent["params"]["flow"]["bias"] = jnp.array([0.5, -0.375])
+    ((moved,), _) = jax.jit(editor.apply)(silent, image, words, present)
+    left = (image[:, :, :-3] + image[:, :, 1:-2]) / 2  # of the columns 1.5 to the left, from the third one on
+    np.testing.assert_allclose(moved[:, :-2, 2:-1], left[:, 2:], atol=1e-5)
+
+
 def test_an_editor_that_paints_whole_pictures_stays_in_range():
     editor = Editor(width=2, scales=1, code=3, blocks=0, residual=False)
     arguments = 50 * jnp.ones((1, 4, 6, 3)), jnp.ones((1, 3, 4)), jnp.ones((1, 3), bool)

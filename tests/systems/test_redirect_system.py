@@ -115,6 +115,31 @@ def test_average_follows_the_redirector(redirected):
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), after.average["redirector"]["params"], expected)
 
 
+def drafted(image, seen, wanted):
+    """The draft and the share of kept skin, pixel by pixel."""
+    image, seen, wanted = (np.asarray(x) for x in (image, seen, wanted))
+    kept = seen[..., :1] * wanted[..., :1]
+    found = np.zeros_like(image)
+    for n, y, x in np.ndindex(image.shape[:3]):
+        tones = [np.average(image[n, ..., 0], weights=seen[n, ..., k]) for k in range(4)]
+        found[n, y, x] = kept[n, y, x] * image[n, y, x] + (1 - kept[n, y, x]) * np.dot(wanted[n, y, x], tones)
+    return found, kept
+
+
+def test_without_context_nothing_of_the_picture_is_kept(config_of):
+    """A painter that paints nothing then leaves a gray picture; with context, the draft."""
+    image = to_float(jnp.asarray(batch_of(2)["real"]["image"][:, 0]))
+    wish = jnp.array([[0.1, 0.4], [-0.2, 0.0]])
+    for context in (True, False):
+        system = redirect.build(config_of(**{"redirect.context": context}))
+        variables = started(system).average
+        params = variables["generator"]["params"]
+        params["conv_img"] = jax.tree.map(jnp.zeros_like, params["conv_img"])
+        seen = system.masks(variables, image)
+        expected, _ = drafted(image, seen, system.turn_mask(variables, seen, wish))
+        np.testing.assert_allclose(system.redirect(variables, image, wish), expected * context, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def painted(config_of):
     system = redirect.build(config_of())
@@ -151,8 +176,8 @@ def test_one_to_four_pictures_in_any_order(tool):
     assert np.abs(codes[0] - codes[1]).max() > 1e-4
 
 
-def test_redirect_is_turning_the_mask_and_painting_it_with_the_skin_around(tool):
-    """The steps one by one, the skin of the source where the segmenter sees skin."""
+def test_redirect_is_turning_the_mask_and_painting_it_on_top_of_a_draft(tool):
+    """The steps one by one: skin that stays skin is kept, elsewhere the picture's mean tone of each class."""
     system, variables, whole = tool
     image = to_float(batch_of(2)["pairs"]["image"][:, 0])
     wanted = jnp.array([[0.1, -0.2], [0.0, 0.3]])
@@ -160,11 +185,11 @@ def test_redirect_is_turning_the_mask_and_painting_it_with_the_skin_around(tool)
     mask = jax.jit(system.masks)(variables, image)
     np.testing.assert_allclose(mask.sum(-1), 1, atol=1e-5)
     turned = jax.jit(system.turn_mask)(variables, mask, wanted)
-    skin = np.asarray(mask)[..., :1]
-    condition = np.concatenate([turned, skin * image, skin], axis=-1)
+    draft, kept = drafted(image, mask, turned)
+    condition = np.concatenate([turned, draft, kept], axis=-1)
     style = jax.jit(system.painter.encoder.apply)(variables["encoder"], image[:, None])[0]
     expected = jax.jit(system.painter.generator.apply)(variables["generator"], condition, style)
-    np.testing.assert_allclose(result, expected, atol=1e-4)
+    np.testing.assert_allclose(result, np.clip(draft + expected, -1, 1), atol=1e-4)
     assert np.abs(whole(variables, image, wanted + 0.2) - result).max() > 1e-4
 
 
