@@ -13,6 +13,9 @@ from ml_collections.config_dict import placeholder
 
 from eyegan_jax.training.defaults import apply_variant
 
+RAW = ("simgan.equalised", False)
+"""MEYE's pictures are as the camera gave them."""
+
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
@@ -25,7 +28,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # Each is a training config and what is changed in it.
     sizes = (("batch_size", 16), ("dtype", "bfloat16"))
     config.refiners = {
-        "simgan": ("configs/simgan.py", (("steps", 3000), ("simgan.averaging", 0.999), *sizes)),
+        "simgan": ("configs/simgan.py", (RAW, ("steps", 3000), ("simgan.averaging", 0.999), *sizes)),
         "cut": ("configs/cut.py", (("steps", 6000), ("cut.averaging", 0.999), *sizes)),
     }
     config.segmenter = ("configs/segmenter.py:pupil", (("batch_size", 32), ("steps", 2000)))
@@ -37,7 +40,7 @@ def small(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (64, 64, 1)
     config.renders = 2048
     config.refiners = {
-        "simgan": ("configs/simgan.py", (("steps", 380), ("batch_size", 16))),
+        "simgan": ("configs/simgan.py", (RAW, ("steps", 380), ("batch_size", 16))),
         "cut": ("configs/cut.py", (("steps", 800), ("batch_size", 16))),
     }
     sizes = (("segmenter.features", 16), ("segmenter.levels", 4), ("segmenter.averaging", 0.98))
@@ -48,6 +51,6 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.seeds, config.folds = (0,), 2
     config.image_shape = (32, 32, 1)
     config.renders = 64
-    config.refiners = {"simgan": ("configs/simgan.py:smoke", ()), "cut": ("configs/cut.py:smoke", ())}
+    config.refiners = {"simgan": ("configs/simgan.py:smoke", (RAW,)), "cut": ("configs/cut.py:smoke", ())}
     sizes = (("segmenter.features", 4), ("segmenter.levels", 2), ("batch_size", 4), ("steps", 4))
     config.segmenter = ("configs/segmenter.py:pupil", sizes)

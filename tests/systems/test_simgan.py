@@ -28,6 +28,7 @@ def config_of(root, **changes) -> ml_collections.ConfigDict:
         config.simgan[name].name = "sgd"
         config.simgan[name].learning_rate = 1e-3
     config.simgan.refiner.width = 4
+    config.simgan.equalised = False
     for name, value in changes.items():
         config.simgan[name] = value
     return config

@@ -88,9 +88,9 @@ def test_a_run_from_before_a_setting_existed_goes_on_while_it_is_off(images, str
     config = json.loads((workdir / "config.json").read_text())
     del config["simgan"]["equalised"]
     (workdir / "config.json").write_text(json.dumps(config))
-    _, err = run(workdir, flags(images, simgan__equalised=True), status=2)
+    _, err = run(workdir, flags(images), status=2)
     assert "simgan.equalised = None instead of True" in err
-    out, _ = run(workdir, flags(images))
+    out, _ = run(workdir, flags(images, simgan__equalised=False))
     assert f"trained {TOTAL} steps" in out
 
 
