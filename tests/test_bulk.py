@@ -210,7 +210,7 @@ def model(tmp_path_factory, root):
     """A released model whose refiner darkens every pixel by a known rule: ``tanh(artanh(x) - 0.25)``."""
     config = runpy.run_path(str(root / "configs" / "simgan.py"))["get_config"]("smoke").unlock()
     config.image_shape = (12, 16, 1)
-    config.simgan.refiner.output = "residual"
+    config.simgan.refiner.output, config.simgan.equalised = "residual", False
     from eyegan_jax.systems import simgan
 
     system = simgan.build(config)
