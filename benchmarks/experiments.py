@@ -38,6 +38,16 @@ def load(path: str) -> ml_collections.ConfigDict:
     return runpy.run_path(str(ROOT / name))["get_config"](variant)
 
 
+def record_name(name: str, variant: str) -> str:
+    """Of the recorded file: a variant has its own and never takes the place of the full one's."""
+    return f"{name}_{variant}" if variant else name
+
+
+def variant_of(path: str) -> str:
+    """VARIANT of ``configs/NAME.py:VARIANT``."""
+    return path.partition(":")[2]
+
+
 def changed(path: str, changes: Iterable[tuple[str, Any]], seed: int) -> ml_collections.ConfigDict:
     """The config of ``path`` with this seed and these ``("dotted.field", value)``; unlocked, for the caller's own."""
     config = load(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import ml_collections
 import numpy as np
-from experiments import begin, changed, parser, train_arm
+from experiments import begin, changed, parser, record_name, train_arm, variant_of
 
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.data.streams import stream_config
@@ -129,7 +129,8 @@ def main() -> None:
             train_arm(refiner_config(experiment, name, seed), workdir / f"seed{seed}" / name)
     table = judge(experiment, workdir, seeds)
     command = f"python benchmarks/gaze.py --config={arguments.config}"
-    path = results.record("gaze", command, experiment, table, seeds, arguments.out)
+    name = record_name("gaze", variant_of(arguments.config))
+    path = results.record(name, command, experiment, table, seeds, arguments.out)
     print(f"{as_text(table)}\nwritten: {path}, {workdir}/eyes.png, {workdir}/curve.png")
 
 

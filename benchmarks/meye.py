@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from experiments import begin, changed, parser, train_arm
+from experiments import begin, changed, parser, record_name, train_arm, variant_of
 from PIL import Image
 
 from eyegan_jax.cli import reporting_user_errors
@@ -191,7 +191,8 @@ def main() -> None:
     merged = summary(tables)
     found = {"table": merged, "runs": tables, "test_people": {f"fold{n}": f.test for n, f in enumerate(folds)}}
     command = f"python benchmarks/meye.py --config={arguments.config}"
-    path = results.record("meye", command, experiment, found, seeds, arguments.out)
+    name = record_name("meye", variant_of(arguments.config))
+    path = results.record(name, command, experiment, found, seeds, arguments.out)
     print(f"{as_text(merged, len(tables))}\nwritten: {path}, {workdir}/sheet.png")
 
 

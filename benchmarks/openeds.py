@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ml_collections
 import numpy as np
-from experiments import begin, load, parser, train_arm
+from experiments import begin, load, parser, record_name, train_arm, variant_of
 
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results, synthesis
@@ -134,10 +134,8 @@ def main() -> None:
     }
     command = f"python benchmarks/openeds.py --config={arguments.config}"
     seeds_done = [int(path.parent.name.removeprefix("seed")) for path in done]
-    variant = arguments.config.partition(":")[2]
-    path = results.record(
-        "_".join(filter(None, ("residual", variant))), command, experiment, found, seeds_done, arguments.out
-    )
+    name = record_name("residual", variant_of(arguments.config))
+    path = results.record(name, command, experiment, found, seeds_done, arguments.out)
     print(f"over {len(tables)} seed(s)\n{synthesis.as_text(merged)}\nwritten: {path}")
 
 

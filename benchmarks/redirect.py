@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from experiments import record_name
 
 from eyegan_jax import models, redirecting, simulator
 from eyegan_jax.cli import reporting_user_errors
@@ -160,7 +161,7 @@ def main() -> None:
     variant = f" --variant {arguments.variant}" if arguments.variant else ""
     command = f"python benchmarks/redirect.py --workdir=DIR{variant} --arms {' '.join(sorted(judged))}"
     done = sorted({int(p.parent.name.partition("-seed")[2]) for p in workdir.glob("*-seed*/judged.json")})
-    name = "_".join(filter(None, ("redirect", arguments.variant)))
+    name = record_name("redirect", arguments.variant)
     print(f"written: {results.record(name, command, config, found, done, arguments.out)}")
 
 

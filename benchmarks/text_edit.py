@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ml_collections
 import numpy as np
+from experiments import record_name
 
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results
@@ -34,7 +35,7 @@ GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
 def training_config(arguments: argparse.Namespace, arm: str, seed: int) -> ml_collections.ConfigDict:
     """The base variant, changed by the arm's own."""
     module = runpy.run_path(str(ROOT / "configs" / "text_edit.py"))
-    config = module["get_config"]("smoke" if arguments.smoke else arguments.variant).unlock()
+    config = module["get_config"](arguments.variant).unlock()
     if arm != "full":
         module[arm](config)
     config.seed = seed
@@ -99,11 +100,6 @@ def as_text(table: dict) -> str:
     return "\n".join(lines)
 
 
-def name_of(arguments: argparse.Namespace) -> str:
-    """Of the files that are written."""
-    return "_".join(filter(None, ("text_edit", arguments.variant)))
-
-
 def draw(arguments: argparse.Namespace, config, task) -> None:
     """The figures of the docs, by the full system of the first seed."""
     model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / "full", judging.STATE)
@@ -112,7 +108,7 @@ def draw(arguments: argparse.Namespace, config, task) -> None:
     images = {"": task["image"][rows], "_real": judging.real_eyes(config, config.evaluation.rows)}
     for kind, pictures in images.items():
         if pictures is not None:
-            path = arguments.out / "images" / f"{name_of(arguments)}{kind}.png"
+            path = arguments.out / "images" / f"{record_name('text_edit', arguments.variant)}{kind}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(judging.sheet(model, pictures, "").png)
             print(f"picture: {path}")
@@ -130,6 +126,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     arguments.workdir = arguments.workdir.resolve()
+    if arguments.smoke:
+        arguments.variant = "smoke"
     config = training_config(arguments, "full", 1000)
     task = judging.make_task(config)
     reader = train_reader(config, arguments.workdir / "reader.msgpack")
@@ -147,7 +145,8 @@ def main() -> None:
     command += f" --arms {' '.join(arguments.arms)}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
-    path = results.record(name_of(arguments), command, config, found, arguments.seeds, arguments.out / "results")
+    name = record_name("text_edit", arguments.variant)
+    path = results.record(name, command, config, found, arguments.seeds, arguments.out / "results")
     print(f"over {len(arguments.seeds)} seed(s)\n{as_text(table)}\nwritten: {path}")
 
 

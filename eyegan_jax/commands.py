@@ -80,8 +80,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 def _crop_command(commands: Any) -> None:
     parser = _command(commands, "crop", _crop, "Cut the eyes out of UnityEyes renders; labels are carried over.")
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("dest", type=Path, metavar="DEST")
+    _from_to(parser)
     parser.add_argument("--size", type=size, default=(35, 55), metavar="HxW", help="default: 35x55")
     parser.add_argument("--equalize", action="store_true", help="histogram equalisation, as in MPIIGaze's crops")
 
@@ -96,8 +95,7 @@ def _refine_command(commands: Any) -> None:
     parser = _command(
         commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over."
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("dest", type=Path, metavar="DEST")
+    _from_to(parser)
     _folder_options(parser, "refiner (default: the one that comes with the package)", 64)
 
 
@@ -106,20 +104,26 @@ def _refine(arguments: argparse.Namespace) -> None:
     from eyegan_jax.models import released
     from eyegan_jax.refining import refine_folder
 
-    report = refine_folder(
-        arguments.source,
-        arguments.dest,
-        arguments.checkpoint or released("refiner"),
-        batch=arguments.batch,
-        overwrite=arguments.overwrite,
-    )
-    print(report)
+    checkpoint = arguments.checkpoint or released("refiner")
+    print(refine_folder(arguments.source, arguments.dest, checkpoint, **_options(arguments)))
+
+
+def _from_to(parser: argparse.ArgumentParser, source: str | None = None) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help=source)
+    parser.add_argument("dest", type=Path, metavar="DEST")
 
 
 def _folder_options(parser: argparse.ArgumentParser, what: str, batch: int) -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help=f"{what}: a run or a released model")
-    parser.add_argument("--batch", type=int, default=batch, metavar="N", help=f"images per device call ({batch})")
+    parser.add_argument(
+        "--batch", type=int, default=batch, metavar="N", help=f"images per device call, at most ({batch})"
+    )
     parser.add_argument("--overwrite", action="store_true", help="write over results that are already there")
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`_folder_options` adds, as every folder's function takes it."""
+    return {"batch": arguments.batch, "overwrite": arguments.overwrite}
 
 
 def _start() -> None:
@@ -130,8 +134,7 @@ def _start() -> None:
 
 def _segment_command(commands: Any) -> None:
     parser = _command(commands, "segment", _segment, "Find skin, sclera, iris and pupil: writes masks and overlays.")
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("dest", type=Path, metavar="DEST")
+    _from_to(parser)
     _folder_options(parser, "segmenter (default: the one that comes with the package)", 32)
 
 
@@ -141,8 +144,7 @@ def _segment(arguments: argparse.Namespace) -> None:
     from eyegan_jax.segmenting import segment_folder
 
     checkpoint = arguments.checkpoint or released("segmenter")
-    options = {"batch": arguments.batch, "overwrite": arguments.overwrite}
-    print(segment_folder(arguments.source, arguments.dest, checkpoint, **options))
+    print(segment_folder(arguments.source, arguments.dest, checkpoint, **_options(arguments)))
 
 
 def _synthesize_command(commands: Any) -> None:
@@ -168,16 +170,14 @@ def _synthesize(arguments: argparse.Namespace) -> None:
         arguments.dest,
         arguments.checkpoint or Path("runs/seg2eye"),
         between=arguments.between,
-        batch=arguments.batch,
-        overwrite=arguments.overwrite,
+        **_options(arguments),
     )
     print(report)
 
 
 def _edit_command(commands: Any) -> None:
     parser = _command(commands, "edit", _edit, "Change eyes as a sentence asks.")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="a picture or a folder of pictures")
-    parser.add_argument("dest", type=Path, metavar="DEST")
+    _from_to(parser, "a picture or a folder of pictures")
     parser.add_argument(
         "--text", required=True, action="append", metavar="SENTENCE", help="may be repeated: makes a contact sheet too"
     )
@@ -189,14 +189,12 @@ def _edit(arguments: argparse.Namespace) -> None:
     from eyegan_jax.editing import edit_folder
 
     checkpoint = arguments.checkpoint or Path("runs/text_edit")
-    options = {"batch": arguments.batch, "overwrite": arguments.overwrite}
-    print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **options))
+    print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **_options(arguments)))
 
 
 def _redirect_command(commands: Any) -> None:
     parser = _command(commands, "redirect", _redirect, "Make eyes look elsewhere.")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="a picture or a folder of pictures")
-    parser.add_argument("dest", type=Path, metavar="DEST")
+    _from_to(parser, "a picture or a folder of pictures")
     parser.add_argument("--pitch", type=float, metavar="DEG", help="upwards; without it the eye's own stays")
     parser.add_argument("--yaw", type=float, metavar="DEG", help="to the left; without it the eye's own stays")
     parser.add_argument("--delta", action="store_true", help="angles are added to the eye's own")
@@ -227,8 +225,7 @@ def _redirect(arguments: argparse.Namespace) -> None:
         paste=arguments.paste,
         box=arguments.box,
         sweep=arguments.sweep,
-        batch=arguments.batch,
-        overwrite=arguments.overwrite,
+        **_options(arguments),
     )
     print(report)
 

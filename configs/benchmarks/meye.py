@@ -2,7 +2,7 @@
 
 command:   python benchmarks/meye.py --workdir=DIR [--config=configs/benchmarks/meye.py[:variant]]
 hardware:  an accelerator; two CPU cores for ``small`` (64x64, two folds, one seed) and ``smoke``
-result:    docs/results/meye.json
+result:    docs/results/meye.json, with a variant meye_VARIANT.json
 
 ``config.data.dir``: a folder of MEYE's form (index.csv, images/, pupil_masks/). Not set: the real test images where
 they are, see docs/data.md.

@@ -4,7 +4,7 @@ command:   python benchmarks/openeds.py --workdir=DIR [--config=configs/benchmar
 hardware:  an accelerator; two CPU cores for the variants
 variants:  small   a quarter of the pixels, narrower networks, short trainings of many people; one seed
            smoke   only shows that everything runs
-result:    docs/results/residual.json, or residual_small.json
+result:    docs/results/residual.json, with a variant residual_VARIANT.json
 
 Five trainings per seed, each resumable: two segmenters (one for the pool's masks, one as judge), the winner's residual
 refiner, the refiner of several references, and fusion, whose first phase is Seg2Eye.

@@ -12,9 +12,7 @@ import numpy as np
 import optax
 
 from eyegan_jax.data.streams import collect, simulated_source
-from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.evaluation.fitting import Training, train
-from eyegan_jax.images import to_float
+from eyegan_jax.evaluation.fitting import Training, predict, train
 from eyegan_jax.networks.small_resnet import SmallResNet
 from eyegan_jax.simulator.caption_tokens import SIZES
 from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID
@@ -35,13 +33,8 @@ class Reader:
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """uint8 images ``[N, H, W, C]`` to bin numbers int32 ``[N, A]``; the likeliest one also of what is hidden."""
-
-        @jax.jit
-        def numbers(part):
-            logits = self.network.apply(self.variables, to_float(part))
-            return jnp.stack([of_one.argmax(-1) for of_one in split(logits)], axis=-1)
-
-        return in_batches(numbers, images, BATCH)
+        logits = predict(self.network, self.variables, images, BATCH)
+        return np.stack([np.argmax(of_one, -1) for of_one in split(jnp.asarray(logits))], axis=-1).astype(np.int32)
 
 
 def split(logits: jax.Array) -> list[jax.Array]:
@@ -66,9 +59,10 @@ def train_reader(config: ml_collections.ConfigDict, path: Path | None = None) ->
     height, width, channels = config.image_shape
     blank = jnp.zeros((1, height, width, channels))
     if path is not None and path.exists():
-        like = jax.eval_shape(network.init, jax.random.key(0), blank)
+        like = jax.eval_shape(network.init, jax.random.key(0), blank)["params"]
         stored = flax.serialization.msgpack_restore(path.read_bytes())
-        return Reader(network, flax.serialization.from_state_dict(like, stored["variables"]), stored["accuracy"])
+        params = flax.serialization.from_state_dict(like, stored["params"])
+        return Reader(network, {"params": params}, stored["accuracy"])
     stream = config.data.edits.copy_and_resolve_references().unlock()
     stream.first_person, stream.people, stream.pool = settings.reader_people, 500_000, 0
     source = simulated_source(config, stream, "reader")
@@ -91,9 +85,8 @@ def train_reader(config: ml_collections.ConfigDict, path: Path | None = None) ->
     accuracy = {name: _share(found[:, i] == bins[held][:, i], bins[held][:, i]) for i, name in enumerate(ATTRIBUTES)}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(
-            flax.serialization.msgpack_serialize({"variables": jax.device_get(dict(variables)), "accuracy": accuracy})
-        )
+        stored = {"params": jax.device_get(dict(variables["params"])), "accuracy": accuracy}
+        path.write_bytes(flax.serialization.msgpack_serialize(stored))
     return Reader(network, variables, accuracy)
 
 

@@ -327,7 +327,7 @@ def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
         found = _flat(load_config(workdir))
         for name, value in sorted(_flat(wanted).items()):
             other = found.get(name)
-            # A setting that came after the run began is off by default, which is what the run did without it.
+            # A setting that came after the run began: off is what the run did without it.
             same = other == value or (name not in found and not value)
             if name != "steps" and not name.startswith("run.") and not same:
                 raise UserError(
