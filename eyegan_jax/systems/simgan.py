@@ -259,7 +259,10 @@ def build(config: ml_collections.ConfigDict) -> SimGAN:
         raise UserError(f"config.simgan.loss.psi: expected one of {[*PSI, 'features']}, found {c.loss.psi!r}")
     equalised = c.get("equalised", False)  # models of before this setting do not name it
     if equalised and config.image_shape[2] != 1:
-        raise UserError(f"config.simgan.equalised: expected gray images, found {config.image_shape[2]} channels")
+        raise UserError(
+            f"config.simgan.equalised: expected gray images, found {config.image_shape[2]} channels; "
+            "--config.simgan.equalised=False refines colour"
+        )
     hand = c.discriminator.variant == "hand"
     return SimGAN(
         refiner=Refiner(**c.refiner, dtype=dtype),
