@@ -90,11 +90,13 @@ class Ours:
         return device_steps(self.phase, count, jax.random.key(1), sources, self.batch)
 
     def flops(self) -> float:
-        """Of one step, counted by XLA in the program as it is before the device's own rewriting."""
+        """Of one step, counted by XLA in the program as it is before any device's own rewriting."""
         from eyegan_jax.training.parallel import Parallel
 
-        compiled = Parallel("shard_map", jax.devices()[:1]).compile(self._device_steps(1), self.sharding)
-        analysis = compiled.lower(self.state, self.resident, {}).cost_analysis()
+        # Lowered for the CPU, since only its client counts what has not been compiled.
+        compiled = Parallel("shard_map", jax.devices("cpu")[:1]).compile(self._device_steps(1), self.sharding)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self.state, self.resident))
+        analysis = compiled.lower(*shapes, {}).cost_analysis()
         return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])
 
     def __call__(self) -> None:

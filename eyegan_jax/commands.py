@@ -2,8 +2,6 @@
 
 import argparse
 import dataclasses
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -293,8 +291,3 @@ def _export(arguments: argparse.Namespace) -> None:
 
     size = export_refiner(arguments.workdir, arguments.file)
     print(f"wrote {arguments.file} ({size / 1e6:.1f} MB): uint8 [n, H, W, C] in and out, for cpu, cuda and tpu")
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    sys.exit(main())

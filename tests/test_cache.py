@@ -13,8 +13,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def program(factor=2.0):
-    return jax.jit(lambda x: factor * x).lower(np.float32(1.0))
+WHAT = "eyes of 2020"
 
 
 class Maker:
@@ -28,10 +27,10 @@ class Maker:
         return {"image": np.full((3, 2), self.calls, np.uint8)}
 
 
-def test_the_same_program_on_the_same_inputs_is_run_once():
+def test_the_same_on_the_same_inputs_is_made_once():
     make = Maker()
-    first = cache.rendered(program(), (jax.random.key(0), 5), make)
-    again = cache.rendered(program(), (jax.random.key(0), 5), make)
+    first = cache.rendered(WHAT, (jax.random.key(0), 5), make)
+    again = cache.rendered(WHAT, (jax.random.key(0), 5), make)
     assert make.calls == 1
     np.testing.assert_array_equal(first["image"], again["image"])
 
@@ -39,32 +38,32 @@ def test_the_same_program_on_the_same_inputs_is_run_once():
 @pytest.mark.parametrize(
     "changed",
     [
-        (program(3.0), (jax.random.key(0), 5)),
-        (program(), (jax.random.key(1), 5)),
-        (program(), (jax.random.key(0), 6)),
-        (program(), (jax.random.key(0), np.ones(5))),
+        ("eyes of 2021", (jax.random.key(0), 5)),
+        (WHAT, (jax.random.key(1), 5)),
+        (WHAT, (jax.random.key(0), 6)),
+        (WHAT, (jax.random.key(0), np.ones(5))),
     ],
-    ids=["program", "key", "count", "type"],
+    ids=["what", "key", "count", "type"],
 )
 def test_anything_else_is_rendered_anew(changed):
     make = Maker()
-    cache.rendered(program(), (jax.random.key(0), 5), make)
+    cache.rendered(WHAT, (jax.random.key(0), 5), make)
     assert cache.rendered(*changed, make)["image"][0, 0] == make.calls == 2
 
 
 def test_a_damaged_file_is_made_anew(home, caplog):
     make = Maker()
-    cache.rendered(program(), (), make)
+    cache.rendered(WHAT, (), make)
     (stored,) = home.rglob("output.pkl")
     stored.write_bytes(stored.read_bytes()[:20])
-    assert cache.rendered(program(), (), make)["image"][0, 0] == make.calls == 2
+    assert cache.rendered(WHAT, (), make)["image"][0, 0] == make.calls == 2
     assert "while loading" in caplog.text
 
 
 def test_a_home_that_cannot_be_written_costs_only_the_cache(home):
     home.write_text("not a folder")
     make = Maker()
-    assert cache.rendered(program(), (), make)["image"][0, 0] == make.calls == 1
+    assert cache.rendered(WHAT, (), make)["image"][0, 0] == make.calls == 1
 
 
 def test_rendered_people_come_back_as_they_were():
@@ -77,3 +76,51 @@ def test_rendered_people_come_back_as_they_were():
     for name in made:
         np.testing.assert_array_equal(made[name], found[name])
     np.testing.assert_array_equal(other["image"][:2], made["image"][2:])
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of four modules in place of ours: a imports b, b imports c within a function, nobody imports d."""
+    texts = {"a": "from eyegan_jax.b import (\n    one,\n    two,\n)\n", "d": "", "c/__init__": "", "c/e": "x = 1\n"}
+    texts["b"] = "def one():\n    from eyegan_jax.c import e, function\n"
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    cache.code.cache_clear()
+    yield tmp_path
+    cache.code.cache_clear()
+
+
+@pytest.mark.parametrize(("module", "counts"), [("a", True), ("b", True), ("c/e", True), ("d", False)])
+def test_code_is_that_of_a_module_and_of_what_it_imports(package, module, counts):
+    before = cache.code("eyegan_jax.a")
+    (package / f"{module}.py").write_text((package / f"{module}.py").read_text() + "y = 2\n")
+    cache.code.cache_clear()
+    assert (cache.code("eyegan_jax.a") != before) == counts
+
+
+def test_what_was_rendered_is_found_without_tracing_the_renderer():
+    from eyegan_jax.data.sources import DeviceSource
+    from eyegan_jax.data.streams import collect
+
+    traced = []
+
+    def draw(resident, key):
+        traced.append(resident)
+        return {"image": jax.random.bits(key, (2, 2), "uint8")}
+
+    def pictures(recipe, seed=0):
+        return collect(DeviceSource(draw, recipe=recipe), 3, jax.random.key(seed), ("image",))["image"]
+
+    first = pictures("noise")
+    assert len(traced) == 1
+    np.testing.assert_array_equal(pictures("noise"), first)
+    assert len(traced) == 1
+    assert (pictures("noise", seed=1) != first).any()
+    assert len(traced) == 2
+    np.testing.assert_array_equal(pictures("other words"), first)
+    assert len(traced) == 3
+    pictures("")  # what draws is not known: only its program tells
+    pictures("")
+    assert len(traced) == 5

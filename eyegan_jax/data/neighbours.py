@@ -161,9 +161,9 @@ def simulated_people(
 
     world, view = simulator.find_domain(domain), simulator.find_view(view)
     fixed: dict[str, Any] = {"world": world, "view": view, "session": session, "count": chunk}
-    program = _pictures.lower(np.int32(seed), np.int32(0), np.int32(0), **fixed)
 
     def make():
+        program = _pictures.lower(np.int32(seed), np.int32(0), np.int32(0), **fixed)
         run, pictures, masks = program.compile(), [], []
         with tqdm(total=people * images, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
             for person in range(first_person, first_person + people):
@@ -176,4 +176,5 @@ def simulated_people(
         subject = np.repeat(np.arange(people, dtype=np.int32), images)
         return {"image": np.concatenate(pictures), "mask": np.concatenate(masks), "subject": subject}
 
-    return cache.rendered(program, (seed, first_person, people, images), make)
+    what = repr(("people", world, view, session, chunk, cache.code(__name__, "eyegan_jax.simulator")))
+    return cache.rendered(what, (seed, first_person, people, images), make)

@@ -22,11 +22,13 @@ class DeviceSource:
     draw: ``draw(resident, key) -> Sample`` of ONE example (no batch axis); pure, vmapped by the caller.
     resident: arrays that live on the device (uint8 images and labels, or simulator populations).
     size: number of distinct examples, None where it is unbounded (a simulator).
+    recipe: settings in words, where they and the code say all of what ``draw`` draws; empty where they do not.
     """
 
     draw: Callable[[Any, jax.Array], Sample]
     resident: Any = field(default_factory=dict)
     size: int | None = None
+    recipe: str = ""
 
 
 @dataclass(frozen=True)

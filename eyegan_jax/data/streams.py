@@ -209,17 +209,21 @@ def collect(
         batch = draw_batch(source, resident, key, start + jnp.arange(chunk), 1)
         return {field: batch[field][:, 0] for field in fields}
 
-    program = draw.lower(source.resident, key, np.int32(0))
+    def lower():
+        return draw.lower(source.resident, key, np.int32(0))
 
     def make():
-        run, parts = program.compile(), []
+        run, parts = lower().compile(), []
         with tqdm(total=count, desc=title, unit="img", dynamic_ncols=True, disable=not title) as bar:
             for start in range(0, count, chunk):
                 parts.append(jax.device_get(run(source.resident, key, np.int32(start))))
                 bar.update(min(chunk, count - start))
         return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
 
-    return cache.rendered(program, (source.resident, key, count), make)
+    # Tracing a renderer takes seconds.
+    known = f"{source.recipe} {sorted(fields)} {chunk} {cache.code(__name__, 'eyegan_jax.simulator')}"
+    what = known if source.recipe else lower().as_text()
+    return cache.rendered(what, (source.resident, key, count), make)
 
 
 def mix(parts: Mapping[str, Source], weights: Mapping[str, float], name: str) -> DeviceSource:

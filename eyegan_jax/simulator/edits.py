@@ -33,7 +33,7 @@ from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.pairs import Shot, draw_pair
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import IRIS_COLORS
-from eyegan_jax.simulator.source import find_view, fixed_subject, person_number
+from eyegan_jax.simulator.source import find_view, fixed_subject, in_words, person_number
 from eyegan_jax.simulator.views import View
 
 Setter = Callable[[jax.Array, jax.Array, Subject, Capture], tuple[Subject, Capture]]
@@ -233,6 +233,8 @@ def edit_source(
     """
     if references:
         raise UserError(f"references: expected none for edits, found {references}")
+    edited = (tuple(attributes), most, same, prepared)
+    recipe = in_words("edits", domain, find_view(view), *edited, seed, subjects, first_subject)
     domain, view = find_domain(domain), find_view(view)
     unknown = [attribute for attribute in attributes if attribute not in EDITABLE]
     if unknown or not attributes:
@@ -257,7 +259,7 @@ def edit_source(
             "subject": number,
         }
 
-    return DeviceSource(draw=draw)
+    return DeviceSource(draw=draw, recipe=recipe)
 
 
 def changed_clauses(before: jax.Array, after: jax.Array, allowed) -> jax.Array:

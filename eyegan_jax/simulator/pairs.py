@@ -23,7 +23,7 @@ from eyegan_jax.simulator.geometry import Camera, eye_pose, head_rotation
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import EYE_IN_HEAD
 from eyegan_jax.simulator.render import Rendering, render
-from eyegan_jax.simulator.source import find_view, fixed_subject, labelled, person_number
+from eyegan_jax.simulator.source import find_view, fixed_subject, in_words, labelled, person_number
 from eyegan_jax.simulator.views import View
 
 Change = Callable[[jax.Array, Subject, Capture], tuple[Subject, Capture]]
@@ -191,6 +191,8 @@ def pair_source(
     references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]``: what
         ``reference_change`` makes of the first picture, k times.
     """
+    people = (seed, subjects, first_subject, references)
+    recipe = in_words("pairs", domain, find_view(view), change, before, reference_change, *people)
     domain, view = find_domain(domain), find_view(view)
     change, before, reference_change = (find_change(c) for c in (change, before, reference_change))
     if subjects is not None and subjects < 1:
@@ -211,4 +213,4 @@ def pair_source(
             sample |= {"references": fields["image"][2:], "reference_masks": fields["mask"][2:]}
         return sample | {"subject": number}
 
-    return DeviceSource(draw=draw)
+    return DeviceSource(draw=draw, recipe=recipe)

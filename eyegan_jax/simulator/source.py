@@ -1,5 +1,7 @@
 """The simulator as a source of training samples, rendered on the device inside the training step."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -56,6 +58,12 @@ def draw_person(key, subject: Subject, count: int, domain: Domain, view: View) -
     return jax.vmap(one)(jnp.arange(count))
 
 
+def in_words(*settings: Any) -> str:
+    """The recipe of a source of these settings; none where one is an object that words cannot tell from another."""
+    plain = (str, int, float, bool, tuple, Domain, View, type(None))
+    return repr(settings) if all(isinstance(setting, plain) for setting in settings) else ""
+
+
 def simulator_source(
     domain: Domain | str,
     view: View | str,
@@ -76,6 +84,7 @@ def simulator_source(
     references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]`` of
         the same person under other circumstances.
     """
+    recipe = in_words("eyes", domain, find_view(view), seed, subjects, first_subject, references)
     domain, view = find_domain(domain), find_view(view)
     if subjects is not None and subjects < 1:
         raise UserError(f"subjects: expected at least 1, found {subjects}")
@@ -93,4 +102,4 @@ def simulator_source(
             sample["reference_masks"] = pictures.mask.astype(jnp.uint8)
         return sample
 
-    return DeviceSource(draw=draw)
+    return DeviceSource(draw=draw, recipe=recipe)
