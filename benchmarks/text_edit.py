@@ -1,7 +1,7 @@
 """Text-guided editing: trains every arm with every seed, judges all on unseen people, records one table.
 
-    python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full dong unpaired nowords] [--steps N]
-        [--dtype bfloat16] [--variant large] [--smoke] [--out docs]
+    python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full supervised unpaired nowords dong]
+        [--steps N] [--dtype bfloat16] [--variant large] [--smoke] [--out docs]
 
 Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
 reader (the judge of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
@@ -28,7 +28,7 @@ from eyegan_jax.simulator.captions import ATTRIBUTES
 from eyegan_jax.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[1]
-ARMS = ("full", "unpaired", "nowords", "dong")
+ARMS = ("full", "supervised", "unpaired", "nowords", "dong")
 GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
 
 

@@ -3,12 +3,13 @@
 command:   python train.py --config=configs/text_edit.py[:variant]
 hardware:  an accelerator; two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke       the real code with tiny networks
-           cpu         close-up eyes of 32x48, narrow networks, the true edits as only teacher, for two CPU cores
+           cpu         32x48, narrow networks, the true edits as only teacher, for two CPU cores
            large       wider networks for an accelerator
            paper       256x256 with stacked outputs at 64, 128 and 256 pixels, as SIMGAN
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
+           supervised  without critics: the true edits are the only teacher
            cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
                        --config.data.edits.vocabulary=FILE (docs/text_edit.md)
 """
@@ -23,6 +24,9 @@ from eyegan_jax.training.defaults import apply_variant, base_config
 HELD_OUT = 1_000_000
 """Number of the first person that no training sees."""
 
+IN_VIEW = tuple(name for name in EDITABLE if name != "brow")
+"""The default's close-up frames the lids; with the brow in the frame an iris would be half as wide."""
+
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base_config("text_edit")
@@ -33,7 +37,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.run.checkpoint_every = 2000
     fields = ("image", "target_image", "bins", "target_bins", "subject")
     config.data = ml_collections.ConfigDict({"backend": "auto", "fields": {"edits": fields, "held_out": fields}})
-    eyes = {"domain": "simulated", "view": "color_64", "attributes": EDITABLE}
+    eyes = {"domain": "simulated", "view": "color_crop_64x96", "attributes": IN_VIEW}
     config.data.edits = stream_config("edits", people=500_000, pool=60_000, **eyes)
     config.data.held_out = stream_config("edits", first_person=HELD_OUT, people=500_000, pool=2048, **eyes)
     config.text_edit = networks()
@@ -46,7 +50,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
             "rows": 6,  # eyes of the figure
         }
     )
-    variants = (smoke, cpu, large, paper, dong, unpaired, nowords, cub, oxford102)
+    variants = (smoke, cpu, large, paper, dong, unpaired, nowords, supervised, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
 
 
@@ -61,6 +65,7 @@ def networks() -> ml_collections.ConfigDict:
             "blocks": 4,
             "outputs": 1,  # stacked outputs, from coarse to full size
             "skips": True,  # the encoder's features join the decoder
+            "modulated": True,  # the sentence speaks in every block, not at the coarsest scale alone
             "moves": True,  # the picture's pixels move before anything is painted
             "residual": True,  # what is painted is the difference to the picture
         }
@@ -91,7 +96,8 @@ def networks() -> ml_collections.ConfigDict:
             # At 0.05 it emptied the sentence's code before the painter had learnt to read it.
             "kl": 0.001,
             "reconstruction": 10.0,
-            "paired": 30.0,  # needs a stream with target_image
+            "paired": 15.0,  # needs a stream with target_image
+            "changed": 15.0,  # so does this: an L1 over whole pictures hardly sees an iris
         }
     )
     c.painter_optimiser = optimiser_config("adam", 4e-4)
@@ -125,18 +131,13 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 16
     config.steps = 3600
     config.data.edits.pool, config.data.held_out.pool = 8192, 512
-    for stream in (config.data.edits, config.data.held_out):
-        # With the brow in the frame an iris would be nine pixels wide.
-        stream.view = "color_crop_64x96"
-        stream.attributes = tuple(name for name in EDITABLE if name != "brow")
     c = config.text_edit
     c.embedding_steps = 300
     c.text.update({"embedding": 32, "features": 64})
     c.generator.update({"width": 16, "scales": 2, "code": 64, "blocks": 3})
     c.critic.update({"width": 16, "layers": 3})
     c.image.update({"width": 16, "layers": 3})
-    # Critics cost time, and the true edits say more.
-    c.loss.update({"adversarial": 0.0, "conditional": 0.0})
+    supervised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
     c.painter_optimiser.learning_rate = 8e-4
     c.painter_optimiser.decay_start, c.painter_optimiser.decay_end = config.steps // 2, config.steps
@@ -160,19 +161,32 @@ def paper(config: ml_collections.ConfigDict) -> None:
 
 def dong(config: ml_collections.ConfigDict) -> None:
     c = config.text_edit
-    c.generator.update({"width": 2 * c.generator.width, "scales": 2, "skips": False, "moves": False, "residual": False})
+    c.generator.update(
+        {
+            "width": 2 * c.generator.width,
+            "scales": 2,
+            "skips": False,
+            "modulated": False,
+            "moves": False,
+            "residual": False,
+        }
+    )
     c.critic.update({"conditional": "sentence", "patches": False})
     c.frozen_text = True
     c.loss.update({"real": 0.0, "match": 1.0, "wrong": 0.5, "relevant": 0.5, "adversarial": 0.0, "conditional": 1.0})
-    c.loss.update({"kl": 1.0, "reconstruction": 0.0, "paired": 0.0})
+    c.loss.update({"kl": 1.0, "reconstruction": 0.0, "paired": 0.0, "changed": 0.0})
 
 
 def unpaired(config: ml_collections.ConfigDict) -> None:
-    config.text_edit.loss.paired = 0.0
+    config.text_edit.loss.update({"paired": 0.0, "changed": 0.0})
 
 
 def nowords(config: ml_collections.ConfigDict) -> None:
     config.text_edit.critic.conditional = "sentence"
+
+
+def supervised(config: ml_collections.ConfigDict) -> None:
+    config.text_edit.loss.update({"adversarial": 0.0, "conditional": 0.0})
 
 
 def captioned(config: ml_collections.ConfigDict, kind: str, test: str) -> None:
@@ -181,7 +195,7 @@ def captioned(config: ml_collections.ConfigDict, kind: str, test: str) -> None:
     streams = {"edits": "train", "held_out": test}
     for name, split in streams.items():
         config.data[name] = stream_config(kind, split=split, vocabulary="", length=32)
-    config.text_edit.loss.paired = 0.0
+    unpaired(config)
 
 
 def cub(config: ml_collections.ConfigDict) -> None:

@@ -34,6 +34,16 @@ def test_gaussian_kl():
     np.testing.assert_allclose(losses.gaussian_kl(np.ones((2, 3)), np.ones((2, 3))), np.e**2 / 2 - 1, rtol=1e-6)
 
 
+def test_changed_l1_is_the_mean_over_pixels_that_an_edit_changes():
+    source, made = RNG.uniform(-1, 1, (2, 3, 12, 10, 3))
+    wanted = source.copy()
+    wanted[0, 2:5, 3:7] += RNG.uniform(0.1, 0.5, (3, 4, 3))  # seen
+    wanted[1, 0, 0] += 0.3  # seen, but less than a hundredth of 120 pixels
+    wanted[2] += 0.07  # too faint to be seen
+    expected = (np.abs(made - wanted)[0, 2:5, 3:7].mean() + np.abs(made - wanted)[1, 0, 0].sum() / 3 / 1.2) / 3
+    np.testing.assert_allclose(losses.changed_l1(made, wanted, source), expected, rtol=1e-5)
+
+
 def test_logistic():
     z = RNG.normal(size=(2, 3, 3, 1))
     np.testing.assert_allclose(losses.logistic(z, True), -np.log(1 / (1 + np.exp(-z))).mean(), rtol=1e-5)

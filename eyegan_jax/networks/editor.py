@@ -21,31 +21,44 @@ def group_norm(x: jax.Array, dtype: Any) -> jax.Array:
     return nn.GroupNorm(num_groups=math.gcd(8, x.shape[-1]), dtype=dtype)(x)
 
 
-class ResidualBlock(nn.Module):
-    """``x + norm conv relu norm conv(x)``, ``[B, h, w, D]``."""
+class Block(nn.Module):
+    """``x + conv relu norm conv relu norm(x)``, ``[B, h, w, D]`` to ``[B, h, w, width]``; starts as the identity.
 
+    What is added is computed from normalised values, what is kept is not: exact pixels pass. A ``code [B, n]`` scales
+    and shifts the inner features.
+    """
+
+    width: int
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = Conv(x.shape[-1], 3, use_bias=False, dtype=self.dtype)(x)
-        y = nn.relu(group_norm(y, self.dtype))
-        return x + group_norm(Conv(x.shape[-1], 3, use_bias=False, dtype=self.dtype)(y), self.dtype)
+    def __call__(self, x: jax.Array, code: jax.Array | None = None) -> jax.Array:
+        y = Conv(self.width, 3, use_bias=False, dtype=self.dtype)(nn.relu(group_norm(x, self.dtype)))
+        y = group_norm(y, self.dtype)
+        if code is not None:
+            wanted = nn.Dense(2 * self.width, dtype=self.dtype, name="code")(code)[:, None, None]
+            scale, shift = jnp.split(wanted, 2, axis=-1)
+            y = y * (1.0 + scale) + shift
+        y = Conv(self.width, 3, dtype=self.dtype, kernel_init=nn.initializers.zeros)(nn.relu(y))
+        if x.shape[-1] != self.width:
+            x = Conv(self.width, 1, dtype=self.dtype)(x)
+        return x + y
 
 
 class Editor(nn.Module):
     """Image ``[B, H, W, C]`` in [-1, 1] and words to edited images, a list from coarse to fine, the last of full size.
 
-    Step 1, the encoder: convolutions down to 1/2^scales, beside the sentence as a vector from conditioning augmentation
-    that is repeated over all positions. Step 2, residual blocks relate the two; their result is added to the image's
-    own features, which keeps what the sentence does not mention. Step 3, the decoder: nearest-neighbour doubling and
-    convolutions. Height and width must be multiples of 2^scales.
+    Step 1, the encoder: residual blocks and halvings down to 1/2^scales, beside the sentence as a vector from
+    conditioning augmentation that is repeated over all positions. Step 2, residual blocks relate the two. Step 3, the
+    decoder: nearest-neighbour doubling, convolutions and residual blocks. Height and width must be multiples of
+    2^scales.
 
-    width: channels at full size, doubled by every scale. code: length of the sentence's vector. blocks: residual ones.
-    outputs: images at full size and at this many minus 1 halvings (3 at 256 pixels: 64, 128, 256).
-    skips: features of the encoder join the decoder at every scale. moves: before anything is painted the source's
-        pixels move along a smooth flow, which the residual blocks say: an eye that looks elsewhere keeps its texture.
-        residual: what is painted is the difference to that. All three are ours, and off in the baseline of 2017.
+    width: channels at full size, doubled by every scale. code: length of the sentence's vector. blocks: residual ones
+        of step 2. outputs: images at full size and at this many minus 1 halvings (3 at 256 pixels: 64, 128, 256).
+    skips: features of the encoder join the decoder at every scale. modulated: the sentence's vector scales and shifts
+        the features inside every block. moves: before anything is painted the source's pixels move along a flow, said
+        at every scale but the finest: an eye that looks elsewhere keeps its texture. residual: what is painted is the
+        difference to that. All four are ours, and off in the baseline of 2017.
     """
 
     width: int = 32
@@ -56,6 +69,7 @@ class Editor(nn.Module):
     skips: bool = True
     moves: bool = True
     residual: bool = True
+    modulated: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -65,40 +79,43 @@ class Editor(nn.Module):
         mean, log_deviation = ConditioningAugmentation(self.code, name="augmentation")(mean_of_words(words, present))
         code = mean if noise is None else mean + jnp.exp(log_deviation) * noise
 
-        x = nn.relu(Conv(self.width, 3, dtype=self.dtype)(image.astype(self.dtype)))
+        code = code.astype(self.dtype)
+        wish = code if self.modulated else None
+        x = Conv(self.width, 3, dtype=self.dtype)(image.astype(self.dtype))
         features = []
         for i in range(self.scales):
+            x = Block(self.width * 2**i, self.dtype)(x, wish)
             features.append(x)
-            x = Conv(self.width * 2 ** (i + 1), 4, 2, use_bias=False, dtype=self.dtype)(x)
-            x = nn.relu(group_norm(x, self.dtype))
+            x = Conv(self.width * 2 ** (i + 1), 4, 2, dtype=self.dtype)(x)
 
-        repeated = jnp.broadcast_to(code[:, None, None], (*x.shape[:3], self.code)).astype(self.dtype)
-        y = Conv(x.shape[-1], 3, use_bias=False, dtype=self.dtype)(jnp.concatenate([x, repeated], axis=-1))
-        y = nn.relu(group_norm(y, self.dtype))
+        repeated = jnp.broadcast_to(code[:, None, None], (*x.shape[:3], self.code))
+        x = Conv(x.shape[-1], 3, dtype=self.dtype)(jnp.concatenate([x, repeated], axis=-1))
         for _ in range(self.blocks):
-            y = ResidualBlock(self.dtype)(y)
-        x = x + y
+            x = Block(x.shape[-1], self.dtype)(x, wish)
 
-        moved = image
-        if self.moves:
-            # In units of one position of the residual blocks; zero at first.
-            flow = Conv(2, 3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="flow")(x).astype(jnp.float32)
-            moved = warp(image, 2.0**self.scales * bilinear(flow, (image.shape[1], image.shape[2])))
-
+        # In units of one position of the residual blocks; zero at first.
+        flow = self._head(x, 2, "flow") if self.moves else None
         images = []
         for i in reversed(range(self.scales)):
-            x = double(x)
+            x = Conv(self.width * 2**i, 3, dtype=self.dtype)(double(x))
             if self.skips:
                 x = jnp.concatenate([x, features[i]], axis=-1)
-            x = Conv(self.width * 2**i, 3, use_bias=False, dtype=self.dtype)(x)
-            x = nn.relu(group_norm(x, self.dtype))
+            x = Block(self.width * 2**i, self.dtype)(x, wish)
+            if flow is not None and i > 0:
+                flow = bilinear(flow, x.shape[1:3]) + self._head(x, 2, f"flow{i}") / 2
             if i < self.outputs:
-                images.append(self._paint(x, shrink(moved, i)))
+                moved = image
+                if flow is not None:
+                    moved = warp(image, 2.0**self.scales * bilinear(flow, (image.shape[1], image.shape[2])))
+                source = shrink(moved, i)
+                painted = self._head(x, image.shape[-1], f"paint{i}")
+                images.append(source + painted if self.residual else jnp.tanh(painted))
         return images, (mean, log_deviation)
 
-    def _paint(self, x: jax.Array, source: jax.Array) -> jax.Array:
-        painted = Conv(source.shape[-1], 3, dtype=self.dtype)(x).astype(jnp.float32)
-        return source + painted if self.residual else jnp.tanh(painted)
+    def _head(self, x: jax.Array, channels: int, name: str) -> jax.Array:
+        """Zero at first."""
+        x = nn.relu(group_norm(x, self.dtype))
+        return Conv(channels, 3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name=name)(x).astype(jnp.float32)
 
 
 def shrink(images: jax.Array, halvings: int) -> jax.Array:

@@ -67,7 +67,7 @@ class Weights:
     Of the critic: ``real`` (patches of pictures and of edits), ``match`` and ``wrong`` (a picture with its own and with
     a wrong sentence), ``relevant`` (an edit with its sentence counts as no match, Dong et al.). Of the painter:
     ``adversarial``, ``conditional``, ``kl``, ``reconstruction`` (L1 under a sentence that describes the picture as it
-    is), ``paired`` (L1 to the true edit).
+    is), ``paired`` (L1 to the true edit), ``changed`` (the same over the pixels that the edit changes).
     """
 
     real: float
@@ -79,6 +79,7 @@ class Weights:
     kl: float
     reconstruction: float
     paired: float
+    changed: float
 
     @property
     def criticise(self) -> bool:
@@ -90,7 +91,8 @@ class TextEdit:
     """Networks, loss weights and schedule of one run; immutable. See ``configs/text_edit.py`` for every field.
 
     The stream "edits" has ``image [H, W, C]`` and sentences as tokens ``[L]``: ``text`` says what is wanted, ``own``
-    what the picture shows, ``wrong`` what it does not; with ``weights.paired`` also ``target_image``, what was wanted.
+    what the picture shows, ``wrong`` what it does not; with ``weights.paired`` or ``changed`` also ``target_image``,
+    the true edit.
     """
 
     text: TextEncoder
@@ -292,6 +294,9 @@ class TextEdit:
             parts["reconstruction"] = distance([image[count:] for image in images], source)
         if w.paired:
             parts["paired"] = distance(edited, to_float(edits["target_image"]))
+        if w.changed:
+            wanted = self._sizes(to_float(edits["target_image"]))
+            parts["changed"] = mean(map(losses.changed_l1, edited, wanted, self._sizes(source)))
         return parts
 
     def edit_all(self, variables: Any, images: jax.Array, tokens: jax.Array) -> list[jax.Array]:
@@ -342,11 +347,12 @@ def build(config: ml_collections.ConfigDict) -> TextEdit:
         raise UserError(
             f"config.text_edit.generator.outputs: expected 1 to scales = {generator.scales}, found {generator.outputs}"
         )
-    if c.loss.paired and config.data.edits.kind in CAPTIONED:
-        raise UserError(
-            f"config.text_edit.loss.paired: expected 0 for {config.data.edits.kind}, which has no true edits, found "
-            f"{c.loss.paired}"
-        )
+    for name in ("paired", "changed"):
+        if c.loss[name] and config.data.edits.kind in CAPTIONED:
+            raise UserError(
+                f"config.text_edit.loss.{name}: expected 0 for {config.data.edits.kind}, which has no true edits, "
+                f"found {c.loss[name]}"
+            )
     if channels != 3:
         raise UserError(f"config.image_shape: expected 3 channels, since sentences name colours, found {channels}")
     return TextEdit(

@@ -102,10 +102,8 @@ def test_editor_outputs_and_shapes():
     (images, (mean, log_deviation)) = apply(params, image, words, present)
     assert [x.shape for x in images] == [(2, 6, 8, 3), (2, 12, 16, 3)]
     assert mean.shape == log_deviation.shape == (2, 3)
-    # Where nothing is painted, the picture stays as it is, at every size.
-    blank = jax.tree.map(lambda x: 0 * x if x.shape[-1] == 3 else x, params)
-    same, _ = apply(blank, image, words, present)
-    for made, halvings in zip(same, (1, 0), strict=True):
+    # It begins by changing nothing, at every size.
+    for made, halvings in zip(images, (1, 0), strict=True):
         np.testing.assert_allclose(made, shrink(image, halvings), atol=1e-5)
     np.testing.assert_allclose(shrink(image, 1)[0, 0, 0], image[0, :2, :2].mean((0, 1)), atol=1e-6)
 
@@ -115,11 +113,27 @@ def test_editor_moves_pixels_before_it_paints():
     editor = Editor(width=2, scales=2, code=3, blocks=0)
     image, words, present = jnp.asarray(RNG.uniform(-1, 1, (1, 12, 16, 3))), jnp.ones((1, 3, 4)), jnp.ones((1, 3), bool)
     params = jax.jit(editor.init)(KEY, image, words, present)
-    silent = jax.tree.map(lambda x: 0 * x if x.shape[-1] == 3 else x, params)
-    silent["params"]["flow"]["bias"] = jnp.array([0.5, -0.375])
-    ((moved,), _) = jax.jit(editor.apply)(silent, image, words, present)
+    params["params"]["flow"]["bias"] = jnp.array([0.5, -0.375])
+    ((moved,), _) = jax.jit(editor.apply)(params, image, words, present)
     left = (image[:, :, :-3] + image[:, :, 1:-2]) / 2  # of the columns 1.5 to the left, from the third one on
     np.testing.assert_allclose(moved[:, :-2, 2:-1], left[:, 2:], atol=1e-5)
+
+
+def test_every_parameter_of_the_editor_matters_and_so_does_every_word():
+    editor = Editor(width=4, scales=2, code=3, blocks=1)
+    image, words, present = jnp.asarray(RNG.uniform(-1, 1, (2, 12, 16, 3))), jnp.ones((2, 3, 4)), jnp.ones((2, 3), bool)
+    fresh = jax.jit(editor.init)(KEY, image, words, present)
+    params = jax.tree.map(lambda x: x + 0.1 * jnp.asarray(RNG.normal(size=x.shape), x.dtype), fresh)
+
+    def energy(params, words):
+        # With noise, so that the deviation of the sentence's Gaussian counts too.
+        images, _ = editor.apply(params, image, words, present, jnp.ones((2, 3)))
+        return jnp.sum(images[-1] ** 2)
+
+    by_params, by_words = jax.jit(jax.grad(energy, (0, 1)))(params, words)
+    dead = [jax.tree_util.keystr(path) for path, g in jax.tree_util.tree_leaves_with_path(by_params) if not g.any()]
+    assert not dead
+    assert (np.abs(by_words).max(-1) > 0).all()
 
 
 def test_an_editor_that_paints_whole_pictures_stays_in_range():

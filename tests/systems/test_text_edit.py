@@ -81,7 +81,7 @@ def test_all_start_from_the_pretrained_text_encoder_and_part(trained):
     assert same(first.embedding, second.embedding)
     assert not same(second.painter["text"], second.embedding["text"])
     assert not same(second.critic["text"], second.painter["text"])
-    expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "painter", "critic"}
+    expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "changed", "painter", "critic"}
     assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == expected
 
 
