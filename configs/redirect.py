@@ -59,8 +59,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
             "turns": (5.0, 10.0, 20.0, 30.0),  # degrees
             "pairs": 128,  # of unseen people for each turn
             "sweeps": 24,  # unseen people that look from one side to the other
-            "judge_images": 8192,  # labelled pictures that the judges learn from
-            "judge_steps": 3000,
+            "judge_images": 16384,  # labelled pictures that the judges learn from
+            "judge_steps": 6000,
         }
     )
     decay(config)

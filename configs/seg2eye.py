@@ -34,9 +34,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # A person is one recording, as in OpenEDS: light and camera are part of what the references tell.
     people = {"domain": "captured", "view": "openeds_160x100", "session": True}
     config.data.eyes = stream_config(
-        "simulator", people=24, images_per_person=128, references=4, neighbours="uniform", **people
+        "simulator", people=256, images_per_person=32, references=4, neighbours="uniform", **people
     )
-    config.data.held_out = stream_config("simulator", first_person=24, people=8, images_per_person=48, **people)
+    config.data.held_out = stream_config("simulator", first_person=100_000, people=8, images_per_person=48, **people)
     config.seg2eye = small()
     config.evaluation = ml_collections.ConfigDict(
         {
@@ -109,8 +109,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 def cpu(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 4
     config.steps = 2400
-    config.data.eyes.update({"images_per_person": 64, "references": 2})
-    config.data.held_out.images_per_person = 24
+    config.data.eyes.update({"people": 24, "images_per_person": 64, "references": 2})
+    config.data.held_out.update({"first_person": 24, "images_per_person": 24})
     config.evaluation.update({"targets": 12, "segmenter_steps": 500, "segmenter_width": 16})
     config.seg2eye.generator.width = 16
     config.seg2eye.generator.mask_features = 16

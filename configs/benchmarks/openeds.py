@@ -19,8 +19,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.image_shape = (160, 100, 1)
     config.view = "openeds_160x100"
     config.domain = "captured"
-    config.people = 24  # in training
-    config.images_per_person = 96
+    config.people = 96  # in training
+    config.images_per_person = 64
     config.unseen_people = 8
     config.targets = 12  # per unseen person
     config.pool = 48  # images per unseen person to choose from
@@ -34,7 +34,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant == "small":
         config.seeds = (0,)
         config.image_shape = (80, 50, 1)
-        config.people, config.images_per_person, config.pool, config.batch_size = 96, 32, 24, 8
+        config.images_per_person, config.pool, config.batch_size = 32, 24, 8
         config.steps.update({"segmenter": 600, "winner": 500, "references": 500, "painting": 1200, "fusion": 400})
         config.width = 0.5
     if variant == "smoke":

@@ -18,7 +18,7 @@ def get_sweep():
         columns |= {f"{name}: {title}": f"table.{name}.{path}" for title, path in sweep["RESULTS"].items()}
     return {
         "config": runpy.run_path(str(configs / "seg2eye.py"))["get_config"](),
-        "seeds": [0],
-        "arms": {"default": {}},
+        "seeds": [0, 1, 2],
+        "arms": {"default": {}, "24_people": {"data.eyes.people": 24, "data.eyes.images_per_person": 341}},
         "columns": columns | {"mIoU of ceiling": "table.seg2eye.content_of_ceiling"} | sweep["SWAP"],
     }

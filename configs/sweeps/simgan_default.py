@@ -1,4 +1,4 @@
-"""``python train.py`` and ``python evaluate.py`` as they stand, and on eyes as they were rendered, with three seeds.
+"""``python train.py`` and ``python evaluate.py`` as they stand, on eyes as rendered, and without history; three seeds.
 
 command:   eyegan sweep configs/sweeps/simgan_default.py --workdir runs/default --record simgan_cpu
 hardware:  two CPU cores, under half an hour per seed (training and evaluation); any accelerator
@@ -13,5 +13,5 @@ def get_sweep():
     sweep = runpy.run_path(str(configs / "sweeps" / "simgan.py"))["get_sweep"]()
     config = runpy.run_path(str(configs / "simgan.py"))["get_config"]()
     columns = {title: path.replace(".cnn.", ".resnet.") for title, path in sweep["columns"].items()}
-    arms = {"default": {}, "as_rendered": {"simgan.equalised": False}}
+    arms = {"default": {}, "as_rendered": {"simgan.equalised": False}, "no_history": {"simgan.history.size": 0}}
     return sweep | {"config": config, "arms": arms, "columns": columns}
