@@ -1,6 +1,6 @@
 """Text-guided editing: trains every arm with every seed, judges all on unseen people, records one table.
 
-    python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full supervised unpaired nowords dong]
+    python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full dong ...]
         [--steps N] [--dtype bfloat16] [--variant large] [--smoke] [--out docs]
 
 Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
@@ -28,7 +28,7 @@ from eyegan_jax.simulator.captions import ATTRIBUTES
 from eyegan_jax.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[1]
-ARMS = ("full", "supervised", "unpaired", "nowords", "dong")
+ARMS = ("full", "supervised", "whole_pictures", "unpaired", "nowords", "dong")
 GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
 
 

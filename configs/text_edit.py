@@ -10,6 +10,7 @@ variants:  smoke       the real code with tiny networks
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
            supervised  without critics: the true edits are the only teacher
+           whole_pictures  supervised, with an L1 that counts all pixels alike
            cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
                        --config.data.edits.vocabulary=FILE (docs/text_edit.md)
 """
@@ -50,7 +51,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
             "rows": 6,  # eyes of the figure
         }
     )
-    variants = (smoke, cpu, large, paper, dong, unpaired, nowords, supervised, cub, oxford102)
+    ablations = (dong, unpaired, nowords, supervised, whole_pictures)
+    variants = (smoke, cpu, large, paper, *ablations, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
 
 
@@ -187,6 +189,11 @@ def nowords(config: ml_collections.ConfigDict) -> None:
 
 def supervised(config: ml_collections.ConfigDict) -> None:
     config.text_edit.loss.update({"adversarial": 0.0, "conditional": 0.0})
+
+
+def whole_pictures(config: ml_collections.ConfigDict) -> None:
+    supervised(config)
+    config.text_edit.loss.update({"paired": 30.0, "changed": 0.0})
 
 
 def captioned(config: ml_collections.ConfigDict, kind: str, test: str) -> None:

@@ -39,7 +39,7 @@ def code(*modules: str) -> str:
         file = _file(name)
         if name in sources or file is None:  # read already, or a function of a module
             continue
-        sources[name] = file.read_text()
+        sources[name] = file.read_text(encoding="utf-8")
         for module, imported in IMPORT.findall(sources[name]):
             names += [module, *(f"{module}.{word}" for word in re.findall(r"\w+", imported))]
     return hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()

@@ -56,7 +56,9 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
     if (path / "params.npz").exists():
         with np.load(path / "params.npz") as arrays:
             step = int(arrays["step"])
-            tree = flax.traverse_util.unflatten_dict({tuple(k.split("/")): arrays[k] for k in arrays if k != "step"})
+            leaves = {tuple(k.split("/")): arrays[k] for k in arrays if k != "step"}
+        leaves = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in leaves.items()}
+        tree = flax.traverse_util.unflatten_dict(leaves)
     else:
         if not (path / "checkpoints").is_dir():
             raise UserError(f"{path}: expected a run with checkpoints, found none")
@@ -68,11 +70,16 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
     return Model(config, {name: tree[name] for name in names}, path, step)
 
 
-def release(workdir: Path, dest: Path, names: tuple[str, ...]) -> None:
-    """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config."""
+def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = False) -> None:
+    """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config.
+
+    half: store float16, for half the size; loading makes float32 of it.
+    """
     model = load_model(workdir, names)
     flat = flax.traverse_util.flatten_dict(model.params)
     dest.mkdir(parents=True, exist_ok=True)
     arrays: Any = {"/".join(key): np.asarray(value) for key, value in flat.items()}
+    if half:
+        arrays = {name: v.astype(np.float16) if v.dtype == np.float32 else v for name, v in arrays.items()}
     np.savez_compressed(dest / "params.npz", step=model.step, **arrays)
     (dest / "config.json").write_text(json.dumps(json.loads(model.config.to_json_best_effort()), indent=2) + "\n")

@@ -47,6 +47,18 @@ def test_release_and_load_round_trip(tmp_path):
     assert after.step == before.step and after.config.to_dict() == before.config.to_dict()
 
 
+def test_half_precision_halves_a_release_and_keeps_three_digits(tmp_path):
+    names = ("refiner_average",)
+    before = load_model(RELEASED / "refiner", names)
+    for half in (False, True):
+        release(RELEASED / "refiner", tmp_path / str(half), names, half)
+    after = load_model(tmp_path / "True", names)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7), before.params, after.params)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.params))
+    sizes = [(tmp_path / str(half) / "params.npz").stat().st_size for half in (True, False)]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
 def test_exported_refiner_runs_alone(tmp_path, images):
     export_refiner(RELEASED / "refiner", tmp_path / "refiner.bin")
     exported = jax.export.deserialize((tmp_path / "refiner.bin").read_bytes())

@@ -19,7 +19,6 @@ def get_sweep():
         "arms": {
             "full": {},
             "unpaired": {"text_edit.loss.paired": 0.0, "text_edit.loss.changed": 0.0},
-            "whole_pictures": {"text_edit.loss.paired": 30.0, "text_edit.loss.changed": 0.0},
             "nowords": {"text_edit.critic.conditional": "sentence"},
             "no_skips": {"text_edit.generator.skips": False},
             "no_moves": {"text_edit.generator.moves": False},

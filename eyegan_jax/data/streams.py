@@ -4,7 +4,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -209,6 +209,7 @@ def collect(
         batch = draw_batch(source, resident, key, start + jnp.arange(chunk), 1)
         return {field: batch[field][:, 0] for field in fields}
 
+    @lru_cache
     def lower():
         return draw.lower(source.resident, key, np.int32(0))
 
@@ -220,9 +221,10 @@ def collect(
                 bar.update(min(chunk, count - start))
         return {field: np.concatenate([part[field] for part in parts])[:count] for field in fields}
 
-    # Tracing a renderer takes seconds.
-    known = f"{source.recipe} {sorted(fields)} {chunk} {cache.code(__name__, 'eyegan_jax.simulator')}"
-    what = known if source.recipe else lower().as_text()
+    if source.recipe:  # tracing a renderer would take seconds
+        what = f"{source.recipe} {sorted(fields)} {chunk} {cache.code(__name__, 'eyegan_jax.simulator')}"
+    else:
+        what = lower().as_text()
     return cache.rendered(what, (source.resident, key, count), make)
 
 
