@@ -145,6 +145,9 @@ def _segment(arguments: argparse.Namespace) -> None:
     print(segment_folder(arguments.source, arguments.dest, checkpoint, **_options(arguments)))
 
 
+OWN_SEG2EYE = Path("runs/seg2eye")
+
+
 def _synthesize_command(commands: Any) -> None:
     parser = _command(commands, "synthesize", _synthesize, "Paint eyes from masks in the style of a person.")
     parser.add_argument("dest", type=Path, metavar="DEST")
@@ -155,18 +158,20 @@ def _synthesize_command(commands: Any) -> None:
     parser.add_argument(
         "--between", type=int, default=0, metavar="N", help="with two people: N steps from the first to the second"
     )
-    _folder_options(parser, "Seg2Eye model (default: runs/seg2eye)", 8)
+    _folder_options(parser, f"Seg2Eye model (default: {OWN_SEG2EYE} where it is, or the one that comes along)", 8)
 
 
 def _synthesize(arguments: argparse.Namespace) -> None:
     _start()
+    from eyegan_jax.models import released
     from eyegan_jax.synthesizing import synthesize_folder
 
+    own = OWN_SEG2EYE if OWN_SEG2EYE.is_dir() else None
     report = synthesize_folder(
         arguments.masks,
         arguments.style,
         arguments.dest,
-        arguments.checkpoint or Path("runs/seg2eye"),
+        arguments.checkpoint or own or released("seg2eye"),
         between=arguments.between,
         **_options(arguments),
     )

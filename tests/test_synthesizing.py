@@ -9,7 +9,7 @@ from randommodel import write_model
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
-from eyegan_jax.models import load_model
+from eyegan_jax.models import RELEASED, load_model, released
 from eyegan_jax.synthesizing import encode_folder, synthesize_folder
 from eyegan_jax.systems import seg2eye
 
@@ -50,6 +50,24 @@ def folders(tmp_path_factory):
 
 def read(path):
     return np.asarray(Image.open(path)).astype(int)
+
+
+def test_the_model_that_comes_along_paints_dark_pupils_where_the_mask_has_them(folders, tmp_path):
+    """In infrared light the pupil is the darkest part of an eye; 30 MB is the room for all models together."""
+    y, x = np.mgrid[:80, :48]
+    for name, middle in (("left", 18), ("right", 30)):
+        mask = (np.hypot(x - 24, 1.6 * (y - 40)) < 22).astype(np.uint8)
+        away = np.hypot(x - middle, y - 40)
+        mask[(away < 12) & (mask > 0)] = 2
+        mask[away < 5] = 3
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    synthesize_folder(tmp_path / "masks", [folders / "anna"], tmp_path / "out", released("seg2eye"), batch=2)
+    for name in ("left", "right"):
+        mask, eye = read(tmp_path / "masks" / f"{name}.png"), read(tmp_path / "out" / f"{name}.png")
+        assert eye.shape == mask.shape
+        assert np.median(eye[mask == 3]) < np.median(eye[mask == 2]) - 10
+    assert sum(file.stat().st_size for file in RELEASED.rglob("*") if file.is_file()) < 30e6
 
 
 def test_one_person_at_the_masks_own_sizes(checkpoint, folders, tmp_path):
