@@ -233,8 +233,6 @@ def edit_source(
     """
     if references:
         raise UserError(f"references: expected none for edits, found {references}")
-    edited = (tuple(attributes), most, same, prepared)
-    recipe = in_words("edits", domain, find_view(view), *edited, seed, subjects, first_subject)
     domain, view = find_domain(domain), find_view(view)
     unknown = [attribute for attribute in attributes if attribute not in EDITABLE]
     if unknown or not attributes:
@@ -259,7 +257,8 @@ def edit_source(
             "subject": number,
         }
 
-    return DeviceSource(draw=draw, recipe=recipe)
+    edited = (tuple(attributes), most, same, prepared)
+    return DeviceSource(draw, recipe=in_words("edits", domain, view, *edited, seed, subjects, first_subject))
 
 
 def changed_clauses(before: jax.Array, after: jax.Array, allowed) -> jax.Array:

@@ -191,10 +191,10 @@ def pair_source(
     references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]``: what
         ``reference_change`` makes of the first picture, k times.
     """
-    people = (seed, subjects, first_subject, references)
-    recipe = in_words("pairs", domain, find_view(view), change, before, reference_change, *people)
     domain, view = find_domain(domain), find_view(view)
-    change, before, reference_change = (find_change(c) for c in (change, before, reference_change))
+    changes = (change, before, reference_change)  # as named: functions have no words
+    recipe = in_words("pairs", domain, view, *changes, seed, subjects, first_subject, references)
+    change, before, reference_change = map(find_change, changes)
     if subjects is not None and subjects < 1:
         raise UserError(f"subjects: expected at least 1, found {subjects}")
 

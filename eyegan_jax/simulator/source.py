@@ -84,7 +84,6 @@ def simulator_source(
     references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]`` of
         the same person under other circumstances.
     """
-    recipe = in_words("eyes", domain, find_view(view), seed, subjects, first_subject, references)
     domain, view = find_domain(domain), find_view(view)
     if subjects is not None and subjects < 1:
         raise UserError(f"subjects: expected at least 1, found {subjects}")
@@ -102,4 +101,4 @@ def simulator_source(
             sample["reference_masks"] = pictures.mask.astype(jnp.uint8)
         return sample
 
-    return DeviceSource(draw=draw, recipe=recipe)
+    return DeviceSource(draw, recipe=in_words("eyes", domain, view, seed, subjects, first_subject, references))
