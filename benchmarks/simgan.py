@@ -223,8 +223,11 @@ LAYERS = {
     "painter, 16 to 16": (0.25, 80, 48, 16, 16, 3, 1, 1),
     "painter, 64 to 64, coarsest": (0.25, 10, 6, 64, 64, 3, 1, 1),
     "patch critic, 64 to 128, 4x4": (0.25, 11, 7, 64, 128, 4, 1, 2),
+    "segmenter, 32 to 32": (0.25, 160, 100, 32, 32, 3, 1, 1),
+    "segmenter, 64 to 32, 1x1": (0.25, 160, 100, 64, 32, 1, 1, 0),
 }
-"""Single layers: SimGAN's, and small ones of Seg2Eye, where XLA's CPU code behaves differently."""
+"""Single layers: SimGAN's, small ones of Seg2Eye and large ones of the segmenter, where XLA's CPU code behaves
+differently."""
 
 
 def layer(name: str, batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict[str, Any]]:

@@ -131,15 +131,6 @@ def distance_to(region):
     return jnp.sqrt((column[:, None, :] + apart[None]).min(axis=-1))
 
 
-@functools.partial(jnp.vectorize, excluded=(1,), signature="(h,w)->(h,w,c)")
-def _signed_distances(mask, classes):
-    inside = jax.nn.one_hot(mask, classes, axis=0, dtype=jnp.bool_)
-    outward, inward = distance_to(inside), distance_to(~inside)
-    signed = jnp.where(inside, 1.0 - inward, outward)
-    # A class that is nowhere, or everywhere, has no border to be far from.
-    return jnp.moveaxis(jnp.where(jnp.isfinite(signed), signed, 0.0), 0, -1)
-
-
 def signed_distances(mask, classes: int = 4):
     """Distance of ``[..., H, W]`` to the border of every class, ``[..., H, W, classes]``, in image diagonals.
 
@@ -148,4 +139,10 @@ def signed_distances(mask, classes: int = 4):
     with the resolution.
     """
     height, width = mask.shape[-2:]
-    return _signed_distances(mask, classes) / np.hypot(height, width).astype(np.float32)
+    inside = mask[..., None, :, :] == jnp.arange(classes)[:, None, None]
+    # One call: two of them are fused into what reads them by XLA's CPU compiler, and computed three times over.
+    outward, inward = distance_to(jnp.stack([inside, ~inside]))
+    signed = jnp.where(inside, 1.0 - inward, outward)
+    # A class that is nowhere, or everywhere, has no border to be far from.
+    signed = jnp.moveaxis(jnp.where(jnp.isfinite(signed), signed, 0.0), -3, -1)
+    return signed / np.hypot(height, width).astype(np.float32)

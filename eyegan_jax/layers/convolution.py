@@ -17,6 +17,9 @@ FEW_CHANNELS = 16
 FITS_CACHE = 2**18
 """Up to so many numbers the output's gradient of a whole batch is quick to read again and again; measured."""
 
+BAND = 2048
+"""Positions of an image that the weight gradient takes at a time; measured: several times as many are slower again."""
+
 GLOROT = nn.initializers.glorot_uniform()
 
 
@@ -57,9 +60,9 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
     """``lax.conv_general_dilated`` of NHWC images and an HWIO kernel, with derivatives that suit the device.
 
     XLA's CPU compiler has a fast path for convolutions in canonical dimension order only, and its own weight gradient
-    takes the whole batch for one patch, which falls out of the cache: written image by image it is several times
-    faster where the gradient is large, and several times slower where it is small or has few channels
-    (docs/performance.md). Accelerators keep the derivatives of lax.
+    takes the whole batch for one patch, which falls out of the cache: written image by image, large images band by
+    band, it is several times faster where the gradient is large, and several times slower where it is small or has few
+    channels (docs/performance.md). A 1x1 convolution is a matrix product. Accelerators keep the derivatives of lax.
     """
     plain = (
         x.ndim == 4
@@ -75,9 +78,16 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
 
 
 def _canonical(x: jax.Array, kernel: jax.Array, padding: Any, **options: Any) -> jax.Array:
+    if _pointwise(kernel, padding) and all(stride == 1 for pair in options.values() for stride in pair):
+        return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
     strides = options.pop("strides", (1, 1))
     numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **options)
+
+
+def _pointwise(kernel: jax.Array, padding: Any) -> bool:
+    """Whether every output position reads one position of the image."""
+    return kernel.shape[:2] == (1, 1) and not any(low or high for low, high in padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -107,32 +117,61 @@ def _backward(strides: tuple, padding: tuple, residuals: Any, gradient: Any) -> 
         turned = kernel[::-1, ::-1].swapaxes(2, 3)
         by_x = _canonical(gradient, turned, around, lhs_dilation=strides)
     if kernel_wanted:
-        around = [
-            (low, wide + k - 1 - size - low)
-            for k, low, size, wide in zip(kernel.shape[:2], before, x.shape[1:3], spread, strict=True)
-        ]
-
-        if any(wide > size for wide, size in zip(spread, x.shape[1:3], strict=True)):
-            # A kernel larger than the image, even where padding makes up for it, leaves the fast path.
-            x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pair, 0) for pair in around), (0, 0, 0)))
-            around = [(0, 0), (0, 0)]
-
-        def of_images(images, gradient):
-            # Every input channel is an image, whose channels are the batch; the gradient is the kernel.
-            channels, kernels = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
-            found = _canonical(channels, kernels, around, rhs_dilation=strides)
-            return found.transpose(1, 2, 0, 3).astype(jnp.float32)
-
-        if gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE:
-            by_kernel = of_images(x, gradient)
-        else:
-
-            def add(total, one):
-                return total + of_images(*(each[None] for each in one)), None
-
-            by_kernel = jax.lax.scan(add, of_images(x[:1], gradient[:1]), (x[1:], gradient[1:]))[0]
-        by_kernel = by_kernel.astype(kernel.dtype)
+        by_kernel = _weight_gradient(x, kernel, gradient, strides, padding).astype(kernel.dtype)
     return by_x, by_kernel
+
+
+def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple, padding: tuple) -> jax.Array:
+    """The gradient by ``kernel``, float32."""
+    if _pointwise(kernel, padding) and strides == (1, 1):
+        each = jnp.einsum("bhwi,bhwo->bio", x, gradient, preferred_element_type=jnp.float32)
+        return each.sum(0)[None, None]
+
+    # Zeros around the image, so that it has what the kernel reads and nothing else.
+    wide = [
+        (size - 1) * stride + k for size, stride, k in zip(gradient.shape[1:3], strides, kernel.shape[:2], strict=True)
+    ]
+    around = [(low, n - size - low) for n, size, (low, _) in zip(wide, x.shape[1:3], padding, strict=True)]
+
+    def of_images(images, gradient, around):
+        # Every input channel is an image, whose channels are the batch; the gradient is the kernel.
+        channels, kernels = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
+        found = _canonical(channels, kernels, around, rhs_dilation=strides)
+        return found.transpose(1, 2, 0, 3).astype(jnp.float32)
+
+    at_once = gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE
+    rows = _rows_of_a_band(gradient)
+    bands = 1 if at_once else -(-gradient.shape[1] // rows)
+    # A kernel larger than its image, even where padding makes up for it, leaves the fast path.
+    if bands > 1 or any(n - k + 1 > size for n, k, size in zip(wide, kernel.shape[:2], x.shape[1:3], strict=True)):
+        x, around = _padded(x, around), [(0, 0), (0, 0)]
+    if bands > 1:
+        step, spare = rows * strides[0], bands * rows - gradient.shape[1]
+        x, gradient = (_padded(a, [(0, n), (0, 0)]) for a, n in ((x, spare * strides[0]), (gradient, spare)))
+        x = jnp.stack([x[:, i * step : i * step + step + kernel.shape[0] - strides[0]] for i in range(bands)], 1)
+        x = x.reshape(-1, *x.shape[2:])
+        gradient = gradient.reshape(len(x), rows, *gradient.shape[2:])
+    if at_once:
+        return of_images(x, gradient, around)
+
+    def add(total, one):
+        image, slope = one
+        return total + of_images(image[None], slope[None], around), None
+
+    return jax.lax.scan(add, of_images(x[:1], gradient[:1], around), (x[1:], gradient[1:]))[0]
+
+
+def _rows_of_a_band(gradient: jax.Array) -> int:
+    """Rows of each of the fewest bands of equal height that hold at most BAND positions."""
+    height, width = gradient.shape[1:3]
+    most = max(BAND // width, 1)
+    return -(-height // -(-height // most))
+
+
+def _padded(images: jax.Array, around: Any) -> jax.Array:
+    """Zeros around ``[B, H, W, C]``; a negative number cuts instead."""
+    zero = jnp.zeros((), images.dtype)
+    return jax.lax.pad(images, zero, ((0, 0, 0), *((*pair, 0) for pair in around), (0, 0, 0)))
 
 
 _cpu_convolution.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv, convolve, explicit_padding
+from eyegan_jax.layers.dropout import Dropout
 from eyegan_jax.layers.pooling import max_pool
 from eyegan_jax.layers.resizing import bilinear
 
@@ -100,4 +101,4 @@ class DeepLab(nn.Module):
         return self._drop(x, self.dropout, train, "pyramid_dropout")
 
     def _drop(self, x, rate, train, name):
-        return nn.Dropout(rate, deterministic=not train, name=name)(x)
+        return Dropout(rate, name=name)(x, not train)

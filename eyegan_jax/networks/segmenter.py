@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
+from eyegan_jax.layers.dropout import Dropout
 
 _scaled = nn.initializers.variance_scaling
 
@@ -52,7 +53,7 @@ class RITnet(nn.Module):
             x = x.repeat(2, axis=1).repeat(2, axis=2)
             x = self._up(jnp.concatenate([x, skip], axis=-1), level, train)
 
-        x = nn.Dropout(self.dropout, deterministic=not train, name="head_dropout")(x)
+        x = Dropout(self.dropout, name="head_dropout")(x, not train)
         logits = self._conv(self.classes, 1, "head")(x)
         return logits[:, :height, :width].astype(jnp.float32)
 
@@ -68,7 +69,7 @@ class RITnet(nn.Module):
         if reduce:
             x = self._conv(self.features, 1, f"{name}_reduce")(x)
         x = self._conv(self.features, 3, name)(x)
-        return nn.leaky_relu(nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(x), 0.01)
+        return nn.leaky_relu(Dropout(self.dropout, name=f"{name}_dropout")(x, not train), 0.01)
 
     def _down(self, x, level, train):
         name = f"down{level + 1}"
