@@ -6,6 +6,7 @@ variants:  smoke     the real code with a narrow network and few steps, under 40
            paper     RITnet on OpenEDS: --config.data.eyes.dir=FOLDER, 640x400, 250 epochs
            meye      close-up infrared eyes at 128x128, very diverse: for real images of unknown cameras
            pupil     meye with two classes, the pupil and the rest
+           cameras   close-ups and headset views at 128x128, on two CPU cores: the model that comes with the package
 
 Own images: --config.data.eyes.kind=folder --config.data.eyes.dir=FOLDER (images/ and masks/ with OpenEDS ids).
 """
@@ -29,7 +30,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.segmenter.initialisation = "fan_in"
     config.segmenter.optimiser.decay_start = 1000
     config.segmenter.optimiser.decay_end = 3000
-    return apply_variant(config, variant, {"smoke": smoke, "paper": paper, "meye": meye, "pupil": pupil})
+    return apply_variant(
+        config, variant, {"smoke": smoke, "paper": paper, "meye": meye, "pupil": pupil, "cameras": cameras}
+    )
 
 
 def segmenter_config() -> ml_collections.ConfigDict:
@@ -82,3 +85,17 @@ def meye(config: ml_collections.ConfigDict) -> None:
 def pupil(config: ml_collections.ConfigDict) -> None:
     meye(config)
     config.segmenter.classes = "pupil"
+
+
+def cameras(config: ml_collections.ConfigDict) -> None:
+    meye(config)
+    config.batch_size = 8
+    config.steps = 2000
+    config.segmenter.optimiser.decay_end = 2000
+    config.data.eyes = stream_config("mixture")
+    for name, domain, view in (
+        ("close_up", "randomized", "meye_128"),
+        ("headset", "captured", "openeds_160x100"),
+        ("any_headset", "randomized", "openeds_160x100"),
+    ):
+        config.data.eyes.parts[name] = stream_config("simulator", domain=domain, view=view, pool=4096)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eyegan_jax.cli import reporting_user_errors
+from eyegan_jax.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,22 +131,33 @@ def _start() -> None:
     startup.start()
 
 
+def _trained(arguments: argparse.Namespace, system: str) -> Path:
+    """The model that is asked for, else the user's own run of ``system``, else the one that comes with the package."""
+    from eyegan_jax.models import RELEASED
+
+    if arguments.checkpoint is not None:
+        return arguments.checkpoint
+    own = Path("runs", system)
+    for path in (own, RELEASED / system):
+        if (path / "config.json").exists():
+            return path
+    raise UserError(
+        f"{own}: expected a trained model, found none; train one (python train.py --config=configs/{system}.py) "
+        "or name one (--checkpoint DIR)"
+    )
+
+
 def _segment_command(commands: Any) -> None:
     parser = _command(commands, "segment", _segment, "Find skin, sclera, iris and pupil: writes masks and overlays.")
     _from_to(parser)
-    _folder_options(parser, "segmenter (default: the one that comes with the package)", 32)
+    _folder_options(parser, "segmenter (default: runs/segmenter, or the one that comes with the package)", 32)
 
 
 def _segment(arguments: argparse.Namespace) -> None:
     _start()
-    from eyegan_jax.models import released
     from eyegan_jax.segmenting import segment_folder
 
-    checkpoint = arguments.checkpoint or released("segmenter")
-    print(segment_folder(arguments.source, arguments.dest, checkpoint, **_options(arguments)))
-
-
-OWN_SEG2EYE = Path("runs/seg2eye")
+    print(segment_folder(arguments.source, arguments.dest, _trained(arguments, "segmenter"), **_options(arguments)))
 
 
 def _synthesize_command(commands: Any) -> None:
@@ -158,20 +170,18 @@ def _synthesize_command(commands: Any) -> None:
     parser.add_argument(
         "--between", type=int, default=0, metavar="N", help="with two people: N steps from the first to the second"
     )
-    _folder_options(parser, f"Seg2Eye model (default: {OWN_SEG2EYE} where it is, or the one that comes along)", 8)
+    _folder_options(parser, "Seg2Eye model (default: runs/seg2eye, or the one that comes with the package)", 8)
 
 
 def _synthesize(arguments: argparse.Namespace) -> None:
     _start()
-    from eyegan_jax.models import released
     from eyegan_jax.synthesizing import synthesize_folder
 
-    own = OWN_SEG2EYE if OWN_SEG2EYE.is_dir() else None
     report = synthesize_folder(
         arguments.masks,
         arguments.style,
         arguments.dest,
-        arguments.checkpoint or own or released("seg2eye"),
+        _trained(arguments, "seg2eye"),
         between=arguments.between,
         **_options(arguments),
     )
@@ -191,7 +201,7 @@ def _edit(arguments: argparse.Namespace) -> None:
     _start()
     from eyegan_jax.editing import edit_folder
 
-    checkpoint = arguments.checkpoint or Path("runs/text_edit")
+    checkpoint = _trained(arguments, "text_edit")
     print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **_options(arguments)))
 
 
@@ -223,7 +233,7 @@ def _redirect(arguments: argparse.Namespace) -> None:
     report = redirect_folder(
         arguments.source,
         arguments.dest,
-        arguments.checkpoint or Path("runs/redirect"),
+        _trained(arguments, "redirect"),
         Wish(arguments.pitch, arguments.yaw, arguments.delta),
         paste=arguments.paste,
         box=arguments.box,

@@ -199,6 +199,15 @@ def test_refining_without_a_model_is_named(monkeypatch, capsys, images, tmp_path
     assert status == 2 and "expected a checkpoint, found none" in line
 
 
+@pytest.mark.parametrize(("command", "system"), [("redirect --yaw 5", "redirect"), ("edit --text open", "text_edit")])
+def test_a_command_whose_model_nobody_has_trained_says_how_to(monkeypatch, capsys, images, tmp_path, command, system):
+    monkeypatch.chdir(tmp_path)
+    name, *flags = command.split()
+    argv = ["eyegan", name, str(images / "real"), str(tmp_path / "out"), *flags]
+    status, line = outcome(lambda: commands.main(argv[1:]), argv, monkeypatch, capsys)
+    assert status == 2 and f"train.py --config=configs/{system}.py" in line and "--checkpoint" in line
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["polish", "a", "b"], ["refine", "a"], ["simulate", "x", "--count", "2", "--size", "35"], []],

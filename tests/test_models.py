@@ -6,12 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
+from eyegan_jax.evaluation.metrics import mean_iou
 from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.interchange.export import export_refiner
 from eyegan_jax.models import RELEASED, load_model, release, released
 from eyegan_jax.networks.refiner import Refiner
 from eyegan_jax.refining import refine_images
+from eyegan_jax.segmenting import segment_images
+from eyegan_jax.simulator import find_view
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +31,15 @@ def test_released_refiner_is_the_papers_network(images):
     wanted = to_uint8(network.apply({"params": model.params["refiner_average"]}, to_float(images)))
     difference = np.abs(np.asarray(refine_images(model, images)).astype(int) - np.asarray(wanted))
     assert difference.max() <= 2  # bfloat16, compiled differently
+
+
+def test_released_segmenter_is_the_published_network_and_reads_strangers():
+    """On headset pictures of simulated people that it never saw, against the simulator's own masks."""
+    model = load_model(released("segmenter"), ("average",))
+    assert sum(leaf.size for leaf in jax.tree.leaves(model.params["average"]["params"])) == 248_900
+    view = find_view("openeds_160x100").resized(128, 128)
+    eyes = simulated_people("captured", view, people=2, images=4, first_person=2_000_000)
+    assert mean_iou(np.asarray(segment_images(model, eyes["image"])), eyes["mask"])["miou"] > 0.7
 
 
 def test_colour_images_keep_their_colour_differences(images):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from eyegan_jax.data.catalog import open_set, realdata_dir
 from eyegan_jax.data.geometry import resize
 from eyegan_jax.data.neighbours import simulated_people
+from eyegan_jax.data.streams import MIXTURE, SIMULATOR
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.metrics import Mean, dice, mask_centres, mean_iou
 from eyegan_jax.evaluation.report import Headline, Report, Section, Table, grid, write_report
@@ -83,17 +84,22 @@ def read_pupils(
     return arrays | {"subject": np.array([example.get("subject", "") for example in examples])}
 
 
-def simulated_test(config: ml_collections.ConfigDict, people: int = 8, images: int = 32) -> dict | None:
-    """Eyes of unseen people as the run's stream draws them; None where it does not train on the simulator."""
+def simulated_tests(config: ml_collections.ConfigDict, people: int = 8, images: int = 32) -> dict[str, dict]:
+    """Eyes of unseen people for every simulator that the run's stream draws from, by name; none for files."""
     from eyegan_jax import simulator
 
-    stream = config.data.eyes
-    if stream.kind != "simulator":
-        return None
-    view = simulator.find_view(stream.view).resized(*config.image_shape[:2])
-    return simulated_people(
-        stream.domain, view, people=people, images=images, seed=stream.seed, first_person=UNSEEN, title="rendering"
-    )
+    eyes = config.data.eyes
+    streams = dict(eyes.parts) if eyes.kind == MIXTURE else {"": eyes}
+    tests = {}
+    for part, stream in streams.items():
+        if stream.kind != SIMULATOR or not stream.weight:
+            continue
+        view = simulator.find_view(stream.view).resized(*config.image_shape[:2])
+        name = f"simulated_{part}" if part else "simulated"
+        tests[name] = simulated_people(
+            stream.domain, view, people=people, images=images, seed=stream.seed, first_person=UNSEEN, title=name
+        )
+    return tests
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
@@ -101,19 +107,19 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     model = load_model(workdir, STATE)
     segment = segment_function(model)
     sections, metrics, headlines = [], {}, []
-    simulated = simulated_test(config)
-    if simulated is not None:
-        tqdm.write("segmenting unseen simulated people")
+    for name, simulated in simulated_tests(config).items():
+        title = f"unseen {name.replace('_', ' ')} people"
+        tqdm.write(f"segmenting {title}")
         found, true = segment(simulated["image"]), simulated["mask"]
         if config.segmenter.classes == "pupil":
             true = np.where(true == PUPIL, PUPIL, 0)
             figures = pupil_figures(found, true, simulated["subject"])
-            headlines.append(Headline("pupil Dice, unseen simulated people", figures["dice"]["mean"]))
+            headlines.append(Headline(f"pupil Dice, {title}", figures["dice"]["mean"]))
         else:
             figures = mean_iou(found, true)
-            headlines.append(Headline("mIoU, unseen simulated people", figures["miou"]))
-        metrics["simulated"] = figures | {"people": 8, "images": len(found)}
-        sections.append(_section("Unseen simulated people", simulated["image"], true, found, metrics["simulated"]))
+            headlines.append(Headline(f"mIoU, {title}", figures["miou"]))
+        metrics[name] = figures | {"people": 8, "images": len(found)}
+        sections.append(_section(title.capitalize(), simulated["image"], true, found, metrics[name]))
     folder = realdata_dir("meye")
     if folder is not None:
         tqdm.write("segmenting real eyes")
