@@ -193,7 +193,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     else:
         figures.append(sheet(model, real, "real infrared eyes (mrgaze), which the model was not made for"))
     own = table[config.system]
-    curves = loss_curves(workdir, ("loss/painter", "loss/critic", "loss/paired", "score/own", "score/wrong"))
+    curves = loss_curves(
+        workdir, ("loss/painter", "loss/critic", "loss/paired", "loss/changed", "score/own", "score/wrong")
+    )
     report = Report(
         f"Text-guided editing, {model.step} steps",
         {"text_edit": table, "reader": reader.accuracy},
