@@ -127,45 +127,41 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         each = jnp.einsum("bhwi,bhwo->bio", x, gradient, preferred_element_type=jnp.float32)
         return each.sum(0)[None, None]
 
+    at_once = gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE
+    height, width = gradient.shape[1:3]
+    bands = 1 if at_once else -(-height // max(BAND // width, 1))
+    rows = -(-height // bands)
+    if bands > 1:  # of equal height
+        gradient = _padded(gradient, [(0, bands * rows - height), (0, 0)])
+
     # Zeros around the image, so that it has what the kernel reads and nothing else.
     wide = [
         (size - 1) * stride + k for size, stride, k in zip(gradient.shape[1:3], strides, kernel.shape[:2], strict=True)
     ]
     around = [(low, n - size - low) for n, size, (low, _) in zip(wide, x.shape[1:3], padding, strict=True)]
+    # A kernel larger than its image, even where padding makes up for it, leaves the fast path.
+    if bands > 1 or any(n - k + 1 > size for n, k, size in zip(wide, kernel.shape[:2], x.shape[1:3], strict=True)):
+        x, around = _padded(x, around), [(0, 0), (0, 0)]
+    if bands > 1:  # each is an image of its own
+        step = rows * strides[0]
+        x = jnp.stack([x[:, i * step : i * step + step + kernel.shape[0] - strides[0]] for i in range(bands)], 1)
+        x = x.reshape(-1, *x.shape[2:])
+        gradient = gradient.reshape(len(x), rows, *gradient.shape[2:])
 
-    def of_images(images, gradient, around):
+    def of_images(images, gradient):
         # Every input channel is an image, whose channels are the batch; the gradient is the kernel.
         channels, kernels = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
         found = _canonical(channels, kernels, around, rhs_dilation=strides)
         return found.transpose(1, 2, 0, 3).astype(jnp.float32)
 
-    at_once = gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE
-    rows = _rows_of_a_band(gradient)
-    bands = 1 if at_once else -(-gradient.shape[1] // rows)
-    # A kernel larger than its image, even where padding makes up for it, leaves the fast path.
-    if bands > 1 or any(n - k + 1 > size for n, k, size in zip(wide, kernel.shape[:2], x.shape[1:3], strict=True)):
-        x, around = _padded(x, around), [(0, 0), (0, 0)]
-    if bands > 1:
-        step, spare = rows * strides[0], bands * rows - gradient.shape[1]
-        x, gradient = (_padded(a, [(0, n), (0, 0)]) for a, n in ((x, spare * strides[0]), (gradient, spare)))
-        x = jnp.stack([x[:, i * step : i * step + step + kernel.shape[0] - strides[0]] for i in range(bands)], 1)
-        x = x.reshape(-1, *x.shape[2:])
-        gradient = gradient.reshape(len(x), rows, *gradient.shape[2:])
     if at_once:
-        return of_images(x, gradient, around)
+        return of_images(x, gradient)
 
     def add(total, one):
         image, slope = one
-        return total + of_images(image[None], slope[None], around), None
+        return total + of_images(image[None], slope[None]), None
 
-    return jax.lax.scan(add, of_images(x[:1], gradient[:1], around), (x[1:], gradient[1:]))[0]
-
-
-def _rows_of_a_band(gradient: jax.Array) -> int:
-    """Rows of each of the fewest bands of equal height that hold at most BAND positions."""
-    height, width = gradient.shape[1:3]
-    most = max(BAND // width, 1)
-    return -(-height // -(-height // most))
+    return jax.lax.scan(add, of_images(x[:1], gradient[:1]), (x[1:], gradient[1:]))[0]
 
 
 def _padded(images: jax.Array, around: Any) -> jax.Array:

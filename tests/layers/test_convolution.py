@@ -30,7 +30,7 @@ def image_by_image(yes: bool, band: int = convolution.BAND):
     return patch.multiple(convolution, FEW_CHANNELS=limit, FITS_CACHE=limit, BAND=band)
 
 
-@settings(max_examples=14)
+@settings(max_examples=16)
 @given(
     by_image=st.booleans(),
     band=st.sampled_from([1, 10, 25, 1000]),  # from single rows to whole images
