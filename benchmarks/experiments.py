@@ -57,9 +57,19 @@ def changed(path: str, changes: Iterable[tuple[str, Any]], seed: int) -> ml_coll
 
 
 def train_arm(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Train (or go on, or find finished) in ``workdir``, with one checkpoint and one sheet at the end."""
+    """:func:`finish` with one checkpoint and one sheet, at the end."""
     config.run.checkpoint_every = config.run.samples_every = max(config.steps, 1)
     config.run.log_every = max(1, config.steps // 20)
+    finish(config.lock(), workdir)
+
+
+def finish(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Train (or go on, or find finished) in ``workdir`` to the end.
+
+    Where a signal stops the training it leaves a checkpoint and ends the command: nothing half-trained is judged.
+    """
     started = time.perf_counter()
-    train(config.lock(), workdir)
+    outcome = train(config, workdir)
+    if outcome.interrupted:
+        raise SystemExit(f"{workdir}: stopped at step {outcome.step}; the same command goes on from here")
     print(f"{workdir}: trained in {time.perf_counter() - started:.0f} s", flush=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from experiments import record_name
+from experiments import finish, record_name
 
 from eyegan_jax import models, redirecting, simulator
 from eyegan_jax.cli import reporting_user_errors
@@ -27,7 +27,7 @@ from eyegan_jax.evaluation import redirection, results
 from eyegan_jax.evaluation.metrics import Mean, at
 from eyegan_jax.evaluation.redirect import COLUMNS, example_sheet, real_sweeps, sweep_sheet
 from eyegan_jax.pictures import grid_png
-from eyegan_jax.training.loop import train
+from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = {"subject_guided": "redirect", "he2019": "gaze_gan"}
@@ -40,14 +40,6 @@ def config_of(variant: str, arm: str, seed: int):
     config.system, config.seed = ARMS[arm], seed
     config.run.keep = 1
     return config.lock()
-
-
-def train_arm(variant: str, workdir: Path, arm: str, seed: int) -> bool:
-    """True where the training has reached its end, now or before."""
-    started = time.perf_counter()
-    outcome = train(config_of(variant, arm, seed), workdir / f"{arm}-seed{seed}")
-    print(f"{arm}, seed {seed}: at step {outcome.step} after {time.perf_counter() - started:.0f} s", flush=True)
-    return not outcome.interrupted
 
 
 def milliseconds(tool: redirecting.Redirector, bench: redirection.Bench, repeats: int = 5) -> float:
@@ -121,11 +113,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.variant, arguments.seeds = "smoke", arguments.seeds[:1]
+    startup.start()
     workdir = arguments.workdir.resolve()
     for seed in arguments.seeds:
         for arm in arguments.arms:
-            if not train_arm(arguments.variant, workdir, arm, seed):
-                return
+            finish(config_of(arguments.variant, arm, seed), workdir / f"{arm}-seed{seed}")
     config = config_of(arguments.variant, "subject_guided", 0)
     benches = redirection.prepare(config)
     baselines = {

@@ -11,12 +11,11 @@ Writes OUT/results/text_edit.json, OUT/images/text_edit.png and text_edit_real.p
 import argparse
 import json
 import runpy
-import time
 from pathlib import Path
 
 import ml_collections
 import numpy as np
-from experiments import record_name
+from experiments import finish, record_name
 
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results
@@ -25,7 +24,7 @@ from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.text_edit_readers import train_reader
 from eyegan_jax.models import load_model
 from eyegan_jax.simulator.captions import ATTRIBUTES
-from eyegan_jax.training.loop import train
+from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("full", "supervised", "whole_pictures", "unpaired", "nowords", "dong")
@@ -56,9 +55,7 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     stamp = {"steps": config.steps, "pairs": len(task["image"])}
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
-    started = time.perf_counter()
-    train(config, folder)
-    print(f"seed {seed}: {arm} trained in {time.perf_counter() - started:.0f} s", flush=True)
+    finish(config, folder)
     table = judging.judge_arms({arm: load_model(folder, judging.STATE)}, task, reader, config)
     results.write_json(path, {"stamp": stamp, "figures": table[arm]})
     results.write_json(arguments.workdir / "baselines.json", {n: row for n, row in table.items() if n != arm})
@@ -125,6 +122,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny: only shows that everything runs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
+    startup.start()
     arguments.workdir = arguments.workdir.resolve()
     if arguments.smoke:
         arguments.variant = "smoke"

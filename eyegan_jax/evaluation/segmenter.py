@@ -40,9 +40,9 @@ def segment_function(model: Model, batch: int = 32) -> Segment:
 def pupil_figures(found: np.ndarray, true: np.ndarray, subjects: np.ndarray) -> dict[str, Any]:
     """How well pupils are found in ``[N, H, W]`` masks, per image and per person.
 
-    Dice and the distance of the centres (pixels) over images that show a pupil; ``missed``, percent of those where
-    none is found; ``blink_false_positives``, percent of the images without a pupil where one is seen (more than 0.1
-    percent of the pixels).
+    Dice and the distance of the centres (pixels) over images that show a pupil; ``area_ratio``, the found pupil's area
+    over the true one's there; ``missed``, percent of those where none is found; ``blink_false_positives``, percent of
+    the images without a pupil where one is seen (more than 0.1 percent of the pixels).
     """
     found, true = found == PUPIL, true == PUPIL
     shown, seen = true.any((1, 2)), found.mean((1, 2)) > 1e-3
@@ -53,6 +53,7 @@ def pupil_figures(found: np.ndarray, true: np.ndarray, subjects: np.ndarray) -> 
     figures: dict[str, Any] = {
         "dice": Mean(overlap[shown]).result(),
         "dice_by_person": Mean([float(overlap[shown & (subjects == p)].mean()) for p in people]).result(),
+        "area_ratio": Mean(found.sum((1, 2))[shown] / true.sum((1, 2))[shown]).result(),
         "centre_error_px": Mean(distance[both]).result(),
         "centre_error_px_median": float(np.median(distance[both])) if both.any() else None,
         "missed_percent": 100.0 * float((shown & ~seen).sum() / np.maximum(shown.sum(), 1)),

@@ -105,26 +105,46 @@ def _backward(strides: tuple, padding: tuple, residuals: Any, gradient: Any) -> 
     x, kernel, x_wanted, kernel_wanted = residuals
     if isinstance(gradient, SymbolicZero):
         return None, None
-    # Sizes of the gradient as it lies on the grid of x, with zeros where a stride skipped a position.
-    spread = [(size - 1) * stride + 1 for size, stride in zip(gradient.shape[1:3], strides, strict=True)]
-    before = [low for low, _ in padding]
     by_x = by_kernel = None
     if x_wanted:
-        around = [
-            (k - 1 - low, size - wide + low)
-            for k, low, size, wide in zip(kernel.shape[:2], before, x.shape[1:3], spread, strict=True)
-        ]
-        turned = kernel[::-1, ::-1].swapaxes(2, 3)
-        by_x = _canonical(gradient, turned, around, lhs_dilation=strides)
+        by_x = _input_gradient(gradient, kernel, x.shape[1:3], strides, padding)
     if kernel_wanted:
         by_kernel = _weight_gradient(x, kernel, gradient, strides, padding).astype(kernel.dtype)
     return by_x, by_kernel
 
 
+def _input_gradient(gradient: jax.Array, kernel: jax.Array, size: Any, strides: tuple, padding: tuple) -> jax.Array:
+    """The gradient by images of ``size``.
+
+    The positions that lie between two outputs each see a part of the kernel of their own. All parts are one
+    convolution (sub-pixel convolution, Shi et al. 2016), where lax would convolve with the zeros between the outputs.
+    """
+    # Per axis: the size of a part, the output before the first position, and the number of outputs that are needed.
+    reach = [-(-k // stride) for k, stride in zip(kernel.shape[:2], strides, strict=True)]
+    first = [low // stride for (low, _), stride in zip(padding, strides, strict=True)]
+    last = [(low + n - 1) // stride for (low, _), n, stride in zip(padding, size, strides, strict=True)]
+    filled = [(0, k * stride - n) for k, stride, n in zip(reach, strides, kernel.shape[:2], strict=True)]
+    parts = jnp.pad(kernel, (*filled, (0, 0), (0, 0)))
+    parts = parts.reshape(reach[0], strides[0], reach[1], strides[1], *kernel.shape[2:])
+    parts = parts[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
+    around = [(k - 1 - f, l + 1 - n) for k, f, l, n in zip(reach, first, last, gradient.shape[1:3], strict=True)]
+    found = _canonical(gradient, parts.reshape(*parts.shape[:3], -1), around)
+    if strides == (1, 1):
+        return found
+    # Every output's channels to the positions that follow it.
+    batch, rows, columns, _ = found.shape
+    found = found.reshape(batch, rows, columns, *strides, -1).transpose(0, 1, 3, 2, 4, 5)
+    found = found.reshape(batch, rows * strides[0], columns * strides[1], -1)
+    top, left = (low % stride for (low, _), stride in zip(padding, strides, strict=True))
+    return found[:, top : top + size[0], left : left + size[1]]
+
+
 def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple, padding: tuple) -> jax.Array:
     """The gradient by ``kernel``, float32."""
     if _pointwise(kernel, padding) and strides == (1, 1):
-        each = jnp.einsum("bhwi,bhwo->bio", x, gradient, preferred_element_type=jnp.float32)
+        # Positions as one axis: several make XLA contract out of order, which takes ten times as long for one channel.
+        x, gradient = (images.reshape(len(images), -1, images.shape[-1]) for images in (x, gradient))
+        each = jnp.einsum("bpi,bpo->bio", x, gradient, preferred_element_type=jnp.float32)
         return each.sum(0)[None, None]
 
     at_once = gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE

@@ -97,6 +97,7 @@ def sample_capture(key, subject: Subject, domain: Domain, view: View) -> Capture
         values["glint_angles"] = values["led_angles"][: values["light_angles"].shape[0]]
     else:
         values["glint_angles"] = values["light_angles"]
+    values["aperture"] = values["aperture"] * jnp.maximum(1.0 - values.pop("blink", 0.0), 0.0)
     values["side"] = jnp.where(values["side"] >= 0.0, 1.0, -1.0)
     return Capture(**values, gaze=gaze, capture_seed=seed)
 

@@ -247,6 +247,9 @@ CAPTURES = {
 
 # What an infrared tracker changes, whatever the population: the light comes from LEDs near the camera, the
 # room is dark, the exposure is set once for the device.
+BLINK = Sometimes(0.12, 0.4, 1.2)
+"""The share of the aperture that a blink takes: one picture of eight of a video, a quarter of these quite closed."""
+
 INFRARED = {
     "light_angles": Each((angles((-35.0, 15.0), (-35.0, 35.0)), angles((-35.0, 35.0), (-50.0, 50.0)))),
     "light_intensity": Each((Uniform(0.45, 0.8), Uniform(0.1, 0.4))),
@@ -291,6 +294,7 @@ CLOSE = INFRARED | {
     "shift": Normal(0.0, 0.10, -0.25, 0.25, (2,)),
     "scale": Normal(0.95, 0.15, 0.65, 1.35),
     "aperture": Normal(0.85, 0.18, 0.0, 1.1),
+    "blink": BLINK,
     "led_intensity": Sometimes(0.75, 0.8, 4.0, (NUM_LEDS,)),
     "led_angles": Each(tuple(angles((-35.0, 35.0), (-35.0, 35.0)) for _ in range(NUM_LEDS))),
     "vignette": Uniform(0.0, 0.2),
@@ -331,6 +335,8 @@ def capture_table(population: str, look: str, framing: str) -> dict[str, Any]:
             "compression": CAPTURES[population]["compression"],
             "glasses": Sometimes(0.1, 1.0, 1.0),
         }
+    if population == "randomized" and framing == "headset":
+        table = table | {"blink": BLINK}
     if population != "simulated" and framing == "wide":
         table = table | {"blur": Uniform(0.001, 0.008)}
     return table

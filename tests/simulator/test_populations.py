@@ -61,6 +61,20 @@ def test_both_domains_have_the_same_gaze(crowd):
     assert np.degrees(np.abs(simulated[:, 0]).max()) < 45 and np.degrees(np.abs(simulated[:, 1]).max()) < 52
 
 
+def test_infrared_close_ups_blink_and_the_crops_of_a_photo_do_not():
+    def opening(view, domain):
+        subjects = jax.jit(lambda k: sample_subjects(k, 3000, domain))(jax.random.key(1))
+        captures = jax.jit(lambda k, s: sample_captures(k, s, domain, VIEWS[view]))(jax.random.key(2), subjects)
+        return np.asarray(captures.aperture)
+
+    for view, name in (("meye_128", "simulated"), ("meye_128", "randomized"), ("openeds_160x100", "randomized")):
+        aperture = opening(view, DOMAINS[name])
+        assert aperture.min() == 0.0
+        assert np.mean(aperture == 0.0) == pytest.approx(0.03, abs=0.012), view  # a quarter of the blinks
+    for view, name in (("unityeyes_35x55", "simulated"), ("openeds_160x100", "captured")):
+        assert opening(view, DOMAINS[name]).min() > 0.5, view
+
+
 @pytest.mark.parametrize(
     "switch,first,second",
     [
