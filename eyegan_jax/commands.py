@@ -9,6 +9,9 @@ from typing import Any
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.errors import UserError
 
+REFINERS = {"visible": "refiner", "infrared": "refiner_infrared"}
+"""Released refiners by the look of their eyes."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``eyegan`` command."""
@@ -95,7 +98,10 @@ def _refine_command(commands: Any) -> None:
         commands, "refine", _refine, "Make a folder of simulated eyes look real; labels are carried over."
     )
     _from_to(parser)
-    _folder_options(parser, "refiner (default: the one that comes with the package)", 64)
+    parser.add_argument(
+        "--look", choices=tuple(REFINERS), default="visible", help="which of the refiners that come with the package"
+    )
+    _folder_options(parser, "refiner (default: the one of --look)", 64)
 
 
 def _refine(arguments: argparse.Namespace) -> None:
@@ -103,7 +109,7 @@ def _refine(arguments: argparse.Namespace) -> None:
     from eyegan_jax.models import released
     from eyegan_jax.refining import refine_folder
 
-    checkpoint = arguments.checkpoint or released("refiner")
+    checkpoint = arguments.checkpoint or released(REFINERS[arguments.look])
     print(refine_folder(arguments.source, arguments.dest, checkpoint, **_options(arguments)))
 
 

@@ -3,6 +3,7 @@
 command:   python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]]
 hardware:  an accelerator; two CPU cores for ``small`` and ``smoke``
 variants:  small      the refiners of ``python train.py``, one small network and the classical estimators
+           rivals     small without SimGAN, whose three trainings are in docs/results/simgan_cpu.json: what else there is
            mpiigaze   UnityEyes against MPIIGaze: set config.data.simulated.dir and config.data.real.dir
            smoke      only shows that everything runs
 result:    docs/results/gaze.json, with a variant gaze_VARIANT.json
@@ -31,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.estimators = ("cnn", "cnn_fc9600", "resnet", "knn", "forest", "svr")
     config.estimator_steps = 2000
     config.estimator_batch = 128
-    return apply_variant(config, variant, {"small": small, "mpiigaze": mpiigaze, "smoke": smoke})
+    return apply_variant(config, variant, {"small": small, "rivals": rivals, "mpiigaze": mpiigaze, "smoke": smoke})
 
 
 def small(config: ml_collections.ConfigDict) -> None:
@@ -43,6 +44,12 @@ def small(config: ml_collections.ConfigDict) -> None:
     config.samples, config.more, config.test_samples = 6144, 0, 2048
     config.estimators = ("resnet", "knn", "forest", "svr")
     config.estimator_steps, config.estimator_batch = 1000, 64
+
+
+def rivals(config: ml_collections.ConfigDict) -> None:
+    small(config)
+    config.seeds = (0,)
+    config.refiners = {"cut": ("configs/cut.py", ())}
 
 
 def mpiigaze(config: ml_collections.ConfigDict) -> None:

@@ -26,6 +26,7 @@ def get_sweep():
             "Dice over people": "meye.dice_by_person.mean",
             "pupil centre error, px (median)": "meye.centre_error_px_median",
             "centre error, px (mean)": "meye.centre_error_px.mean",
+            "found area over true": "meye.area_ratio.mean",
             "pupils missed, %": "meye.missed_percent",
             "pupils seen in blinks, %": "meye.blink_false_positives_percent",
         },
