@@ -33,6 +33,7 @@ from eyegan_jax.simulator import find_view
 COLUMNS = {
     "dice": "Dice",
     "centre_error_px": "centre error, px",
+    "area_ratio": "found area over true",
     "missed_percent": "missed, %",
     "blink_false_positives_percent": "pupils in blinks, %",
 }

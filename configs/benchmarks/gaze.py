@@ -3,7 +3,7 @@
 command:   python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]]
 hardware:  an accelerator; two CPU cores for ``small`` and ``smoke``
 variants:  small      the refiners of ``python train.py``, one small network and the classical estimators
-           rivals     small without SimGAN, whose three trainings are in docs/results/simgan_cpu.json: what else there is
+           rivals     small without SimGAN, whose trainings stand in docs/results/simgan_cpu.json
            mpiigaze   UnityEyes against MPIIGaze: set config.data.simulated.dir and config.data.real.dir
            smoke      only shows that everything runs
 result:    docs/results/gaze.json, with a variant gaze_VARIANT.json

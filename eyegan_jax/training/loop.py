@@ -1,7 +1,6 @@
 """The training loop of every system."""
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,10 +18,11 @@ from eyegan_jax.data.sources import DeviceSource, HostSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems.base import Phase, System
-from eyegan_jax.training.checkpoints import Checkpoints, load_config, relayout
+from eyegan_jax.training.checkpoints import Checkpoints, relayout
 from eyegan_jax.training.interrupts import Interrupts
 from eyegan_jax.training.parallel import Parallel
 from eyegan_jax.training.program import PREVIEW, SYSTEM, device_steps
+from eyegan_jax.training.workdirs import alone_in, claim
 from eyegan_jax.training.writers import MetricWriter
 
 
@@ -42,22 +42,23 @@ class Outcome:
 def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     """Train ``config`` in ``workdir``, from its newest checkpoint if it has one; see design of the run's files.
 
-    Raises UserError for settings that cannot work, for a workdir that belongs to another experiment and (as
-    Diverged) for a loss that is not finite.
+    Raises UserError for settings that cannot work, for a workdir that belongs to another experiment or in which another
+    training runs, and (as Diverged) for a loss that is not finite.
     """
     workdir = Path(workdir)
     parallel = Parallel(config.run.parallel)
     per_device = parallel.per_device(config.batch_size)
     system = systems.build_system(config)
-    _claim_workdir(config, workdir)
-    sources = build_streams(config, {name for phase in system.phases for name in phase.streams})
-    trainer = _Trainer(config, workdir, parallel, per_device, system, sources)
-    return trainer.run()
+    claim(config, workdir)
+    with alone_in(workdir):
+        sources = build_streams(config, {name for phase in system.phases for name in phase.streams})
+        trainer = _Trainer(config, workdir, parallel, per_device, system, sources)
+        return trainer.run()
 
 
 def write_run(config: ml_collections.ConfigDict, workdir: Path, state: Any, step: int) -> None:
     """A run's folder around a state that was trained elsewhere: its config and one checkpoint."""
-    _claim_workdir(config, workdir)
+    claim(config, workdir)
     with Checkpoints(workdir, config.run.keep) as checkpoints:
         checkpoints.save(step, state, _position(config, step))
 
@@ -318,34 +319,6 @@ def parallel_init(system: System, parallel: Parallel, root: jax.Array, preview: 
     initialise = jax.jit(partial(system.init, devices=len(parallel.devices)))
     state = initialise(jax.random.fold_in(root, SYSTEM), preview)
     return parallel.place(jax.device_get(state) if jax.process_count() > 1 else state, system.sharding(state))
-
-
-def _claim_workdir(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Write config.json, or check that the one there describes the same experiment."""
-    wanted = json.loads(config.to_json_best_effort())
-    if (workdir / "config.json").exists():
-        found = _flat(load_config(workdir))
-        for name, value in sorted(_flat(wanted).items()):
-            other = found.get(name)
-            # A setting that came after the run began: off is what the run did without it.
-            same = other == value or (name not in found and not value)
-            if name != "steps" and not name.startswith("run.") and not same:
-                raise UserError(
-                    f"{workdir}: expected a run of this config, found one with {name} = {other!r} instead of "
-                    f"{value!r}; choose another --workdir"
-                )
-    if jax.process_index() == 0:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            (workdir / "config.json").write_text(json.dumps(wanted, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--workdir: expected a folder that can be written, found {error}") from None
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix[:-1]: tree}
-    return {name: value for key, child in tree.items() for name, value in _flat(child, f"{prefix}{key}.").items()}
 
 
 def _next(step: int, every: int) -> float:

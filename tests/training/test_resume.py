@@ -43,6 +43,19 @@ def test_ctrl_c_saves_and_says_so(images, straight, tmp_path):
     assert [line["step"] for line in losses_of(workdir)] == list(range(1, step + 1))
 
 
+def test_a_second_training_in_the_same_workdir_is_refused(images, tmp_path):
+    workdir = tmp_path / "run"
+    first = start(workdir, flags(images, steps=100_000))
+    try:
+        wait_for_lines(workdir / "metrics.jsonl", 1, first)
+        _, err = finish(start(workdir, flags(images, steps=100_000)), status=2)
+        assert "expected no other training in it" in err and "Traceback" not in err
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.communicate()
+
+
 def wait_for_lines(path, count, process, timeout=200):
     end = time.monotonic() + timeout
     while time.monotonic() < end and process.poll() is None:
