@@ -27,12 +27,16 @@ from eyegan_jax.refining import refine_images
 REFINED = "{} refined"
 
 
-def refiner_config(experiment, name: str, seed: int) -> ml_collections.ConfigDict:
-    path, changes = experiment.refiners[name]
-    config = changed(path, changes, seed)
+def on_domains(experiment, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The config with the experiment's own streams in place of its own."""
     for stream, settings in experiment.data.items():
         config.data[stream] = settings
     return config
+
+
+def refiner_config(experiment, name: str, seed: int) -> ml_collections.ConfigDict:
+    path, changes = experiment.refiners[name]
+    return on_domains(experiment, changed(path, changes, seed))
 
 
 def refined(workdir: Path, name: str, seed: int, images: np.ndarray) -> np.ndarray:
@@ -46,7 +50,7 @@ def eyes_of(drawn) -> gaze.Eyes:
 
 def build_arms(experiment, workdir: Path, seeds) -> tuple[dict, gaze.Eyes]:
     """Every arm's training eyes (one set per seed where a refiner made them), and the test eyes."""
-    like = refiner_config(experiment, next(iter(experiment.refiners)), 0).lock()
+    like = on_domains(experiment, changed(experiment.domains, (), 0)).lock()
     times = max(1, experiment.more)
     simulated = eyes_of(draw_eyes(like, "simulated", experiment.samples * times, 0))
     real = eyes_of(draw_eyes(like, "real", experiment.samples + experiment.test_samples, 1))

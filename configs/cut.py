@@ -5,6 +5,9 @@ hardware:  two CPU cores, or any accelerator
 variants:  smoke     the real code with tiny networks, under 40 seconds
            large     the refiner of configs/simgan.py:large, batch 64, bfloat16, for accelerators
            paper     the publication's optimiser, weights and 256 patches, one image per step, for accelerators
+           infrared  renders of infrared close-ups toward MEYE's real eyes, 64x64, half an hour on one CPU core: the
+                     refiner of ``eyegan refine --look infrared``. --config.data.real.dir=FOLDER (docs/data.md); the
+                     real test images where not set
 """
 
 import runpy
@@ -12,6 +15,8 @@ from pathlib import Path
 
 import ml_collections
 
+from eyegan_jax.data.catalog import realdata_dir
+from eyegan_jax.data.streams import stream_config
 from eyegan_jax.systems.optimisers import optimiser_config
 from eyegan_jax.training.defaults import apply_variant
 
@@ -26,7 +31,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.cut = cut_config()
     config.cut.refiner.update(config.simgan.refiner)
     del config.simgan
-    return apply_variant(config, variant, {"smoke": smoke, "large": large, "paper": paper})
+    return apply_variant(config, variant, {"smoke": smoke, "large": large, "paper": paper, "infrared": infrared})
 
 
 def cut_config() -> ml_collections.ConfigDict:
@@ -71,3 +76,10 @@ def paper(config: ml_collections.ConfigDict) -> None:
     config.steps = 400_000
     config.cut = cut_config()
     config.cut.averaging = 0.0  # the publication uses the last weights
+
+
+def infrared(config: ml_collections.ConfigDict) -> None:
+    config.image_shape = (64, 64, 1)
+    config.steps = 800
+    config.data.simulated = stream_config("simulator", domain="simulated", view="meye_128", pool=4096)
+    config.data.real = stream_config("meye", dir=str(realdata_dir("meye") or ""))

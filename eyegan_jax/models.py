@@ -73,6 +73,7 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
 def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = False) -> None:
     """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config.
 
+    The config forgets the folders of data, which are of the machine that trained.
     half: store float16, for half the size; loading makes float32 of it.
     """
     model = load_model(workdir, names)
@@ -82,4 +83,11 @@ def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = Fals
     if half:
         arrays = {name: v.astype(np.float16) if v.dtype == np.float32 else v for name, v in arrays.items()}
     np.savez_compressed(dest / "params.npz", step=model.step, **arrays)
-    (dest / "config.json").write_text(json.dumps(json.loads(model.config.to_json_best_effort()), indent=2) + "\n")
+    config = _without_folders(json.loads(model.config.to_json_best_effort()))
+    (dest / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _without_folders(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {key: None if key in ("dir", "table") else _without_folders(tree[key]) for key in tree}

@@ -12,6 +12,7 @@ from PIL import Image
 from eyegan_jax import bulk, commands
 from eyegan_jax.bulk import MANIFEST, process_folder
 from eyegan_jax.errors import UserError
+from eyegan_jax.models import released
 
 STAMP = {"command": "invert", "checkpoint": "a"}
 
@@ -241,6 +242,20 @@ def test_eyegan_refine_end_to_end(source, model, tmp_path, capsys):
     assert (dest / "a" / "2.json").exists() and (dest / "index.csv").exists()
     assert commands.main(["refine", str(source), str(dest), f"--checkpoint={model}"]) == 0
     assert "7 were already there" in capsys.readouterr().out
+
+
+def test_every_look_has_a_refiner_of_its_own(tmp_path):
+    (tmp_path / "source").mkdir()
+    eye = np.tile(np.linspace(40, 200, 24), (20, 1)).astype(np.uint8)
+    Image.fromarray(eye).save(tmp_path / "source" / "eye.png")
+    found = {}
+    for look, name in commands.REFINERS.items():
+        asked, named = tmp_path / look, tmp_path / f"{look}_by_name"
+        commands.main(["refine", str(tmp_path / "source"), str(asked), f"--look={look}"])
+        commands.main(["refine", str(tmp_path / "source"), str(named), f"--checkpoint={released(name)}"])
+        found[look] = read(asked / "eye.png")
+        np.testing.assert_array_equal(found[look], read(named / "eye.png"))
+    assert np.abs(found["visible"].astype(float) - found["infrared"]).mean() > 1
 
 
 def test_the_report_says_what_was_done():

@@ -1,5 +1,8 @@
 """Trained models: released, loaded, exported; and what comes with the package."""
 
+import json
+import shutil
+
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -58,6 +61,17 @@ def test_release_and_load_round_trip(tmp_path):
     after = load_model(tmp_path / "copy", names)
     jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
     assert after.step == before.step and after.config.to_dict() == before.config.to_dict()
+
+
+def test_a_release_forgets_the_folders_of_its_data(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(RELEASED / "refiner", run)
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["real"] |= {"kind": "folder", "dir": "/home/somebody/eyes", "table": "/home/somebody/eyes.csv"}
+    (run / "config.json").write_text(json.dumps(config))
+    release(run, tmp_path / "released", ("refiner_average",))
+    assert "somebody" not in (tmp_path / "released" / "config.json").read_text()
+    assert load_model(tmp_path / "released", ("refiner_average",)).config.data.real.kind == "folder"
 
 
 def test_half_precision_halves_a_release_and_keeps_three_digits(tmp_path):
