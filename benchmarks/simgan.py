@@ -35,6 +35,11 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from pictures import peak_memory, pictures  # noqa: E402
 
+from eyegan_jax.training.startup import keep_freed_memory  # noqa: E402
+
+# As every long command does. PyTorch gains by it, too, in the same process; MALLOC_ARENA_MAX=64 leaves it out.
+keep_freed_memory()
+
 MODES = ("eager", "channels_last", "compile")
 
 

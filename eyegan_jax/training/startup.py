@@ -27,8 +27,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     if "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
         # Fewer worker threads than virtual devices deadlock in collectives on jaxlib 0.10.
         os.environ.setdefault("NPROC", "16")
-    if _computes_on_cpu():
-        _keep_freed_memory()
+    keep_freed_memory()
     # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = partial(_report, sys.unraisablehook)
@@ -59,15 +58,15 @@ def _computes_on_cpu() -> bool:
     return not importlib.metadata.entry_points(group="jax_plugins") and importlib.util.find_spec("libtpu") is None
 
 
-def _keep_freed_memory() -> None:
-    """Make glibc keep what is freed instead of giving it back to the system.
+def keep_freed_memory() -> None:
+    """On CPU, make glibc keep what is freed instead of giving it back to the system; before a device is used.
 
     Every step of a program allocates its intermediate arrays anew. Pieces of more than 32 MB would come from the system
     each time, which fills them with zeros page by page: a fifth of a training's time on CPU (docs/performance.md). One
     arena, because those of threads hold no pieces of more than 64 MB. Whoever sets glibc's variables has decided.
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if platform.libc_ver()[0] != "glibc" or chosen:
+    if chosen or platform.libc_ver()[0] != "glibc" or not _computes_on_cpu():
         return
     trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # malloc.h
     libc = ctypes.CDLL(None)

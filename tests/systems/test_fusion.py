@@ -11,6 +11,8 @@ from eyegan_jax.systems import fusion
 from eyegan_jax.systems.residual import samples
 from eyegan_jax.training.parallel import Parallel
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def config(root):

@@ -13,6 +13,8 @@ from eyegan_jax.evaluation.metrics import openeds_score
 from eyegan_jax.images import to_float
 from eyegan_jax.systems import residual
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SIZE = (16, 16)
 
 

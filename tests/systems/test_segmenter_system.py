@@ -10,6 +10,8 @@ import stepping
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems import segmenter
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def config_of(root, **changes):
     config = runpy.run_path(str(root / "configs" / "segmenter.py"))["get_config"]("smoke").unlock()

@@ -14,6 +14,8 @@ from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.systems import simgan
 from eyegan_jax.systems.base import Phase
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def config_of(root, **changes) -> ml_collections.ConfigDict:
     """The smoke config with plain SGD, whose parameters show the size of a gradient (Adam would hide it)."""

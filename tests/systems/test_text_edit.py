@@ -12,6 +12,8 @@ from eyegan_jax.simulator.caption_tokens import LENGTH
 from eyegan_jax.systems import text_edit
 from eyegan_jax.training.parallel import Parallel
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SIZE = (8, 12)
 
 
