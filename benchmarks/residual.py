@@ -1,26 +1,33 @@
 """Speed and memory of full-size inference: segmenter, both refiners, retrieval.
 
     python benchmarks/residual.py [--size 640x400] [--batch 1 8] [--dtype float32|bfloat16] [--rounds 5]
+        [--out docs/results]
 
 Prints one JSON line per measurement: seconds per image (median of the rounds, after compilation), and the memory that
-the compiled program needs besides its arguments, as the compiler reports them.
+the compiled program needs besides its arguments, as the compiler reports them. All of them are in
+OUT/performance_residual_cpu.json or performance_residual_gpu.json.
 """
 
 import argparse
 import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eyegan_jax.evaluation.results import hardware, versions
+from eyegan_jax.evaluation import results
 from eyegan_jax.layers import keys
 from eyegan_jax.networks.deeplab import DeepLab
 from eyegan_jax.networks.residual_refiner import ReferenceRefiner, ResidualRefiner
 from eyegan_jax.networks.segmenter import RITnet
 from eyegan_jax.retrieval import nearest
+from eyegan_jax.training import startup
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def median_seconds(run, rounds: int) -> float:
@@ -62,9 +69,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pool", type=int, default=2600, help="candidates of one person, for retrieval")
     parser.add_argument("--targets", type=int, default=94, help="targets of one person, for retrieval")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     arguments = parser.parse_args()
     height, width = (int(side) for side in arguments.size.split("x"))
-    print(json.dumps({"hardware": hardware(), "versions": versions()}))
+    startup.keep_freed_memory()
+    rows = []
+
+    def note(row: dict) -> None:
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+
     for batch in arguments.batch:
         for name, module, inputs in networks(batch, (height, width), jnp.dtype(arguments.dtype)):
             variables = random_variables(module, *inputs)
@@ -74,11 +88,15 @@ def main() -> None:
             row["seconds_per_image"] = round(seconds / batch, 6)
             memory = compiled.memory_analysis()
             row["temporary_megabytes"] = round(memory.temp_size_in_bytes / 2**20, 1) if memory else None
-            print(json.dumps(row), flush=True)
+            note(row)
     masks = np.random.default_rng(0).integers(0, 4, (arguments.pool, height, width), dtype=np.uint8)
     seconds = median_seconds(lambda: nearest(masks[: arguments.targets], masks, 200), 1)
     row = {"what": f"retrieval, {arguments.targets} targets, {arguments.pool} candidates, one person"}
-    print(json.dumps(row | {"size": arguments.size, "seconds": round(seconds, 3)}))
+    note(row | {"size": arguments.size, "seconds": round(seconds, 3)})
+    name = f"performance_residual_{'cpu' if jax.default_backend() == 'cpu' else 'gpu'}"
+    command = f"python benchmarks/residual.py {' '.join(sys.argv[1:])}".strip()
+    config = {key: value for key, value in vars(arguments).items() if key != "out"}
+    results.record(name, command, config, {"rows": rows}, [0], arguments.out)
 
 
 if __name__ == "__main__":
