@@ -48,7 +48,7 @@ def open_set(config: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> EyeSet:
     if kind not in KINDS:
         raise UserError(f"data.kind: expected one of {', '.join(KINDS)}; found {kind!r}{_nearest(kind, KINDS)}")
     subjects = options.pop("subjects", None)
-    if "dir" not in options:
+    if not options.get("dir"):  # an empty path would be the working directory
         raise UserError(f"data.dir: expected the path of the {kind} data set, found nothing")
     folder = options.pop("dir")
     make = _load(KINDS[kind])

@@ -245,11 +245,11 @@ CAPTURES = {
     },
 }
 
-# What an infrared tracker changes, whatever the population: the light comes from LEDs near the camera, the
-# room is dark, the exposure is set once for the device.
 BLINK = Sometimes(0.12, 0.4, 1.2)
 """The share of the aperture that a blink takes: one picture of eight of a video, a quarter of these quite closed."""
 
+# What an infrared tracker changes, whatever the population: the light comes from LEDs near the camera, the
+# room is dark, the exposure is set once for the device.
 INFRARED = {
     "light_angles": Each((angles((-35.0, 15.0), (-35.0, 35.0)), angles((-35.0, 35.0), (-50.0, 50.0)))),
     "light_intensity": Each((Uniform(0.45, 0.8), Uniform(0.1, 0.4))),

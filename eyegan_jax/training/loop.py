@@ -49,8 +49,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     parallel = Parallel(config.run.parallel)
     per_device = parallel.per_device(config.batch_size)
     system = systems.build_system(config)
-    claim(config, workdir)
     with alone_in(workdir):
+        claim(config, workdir)
         sources = build_streams(config, {name for phase in system.phases for name in phase.streams})
         trainer = _Trainer(config, workdir, parallel, per_device, system, sources)
         return trainer.run()
@@ -58,9 +58,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
 
 def write_run(config: ml_collections.ConfigDict, workdir: Path, state: Any, step: int) -> None:
     """A run's folder around a state that was trained elsewhere: its config and one checkpoint."""
-    claim(config, workdir)
-    with Checkpoints(workdir, config.run.keep) as checkpoints:
-        checkpoints.save(step, state, _position(config, step))
+    with alone_in(workdir):
+        claim(config, workdir)
+        with Checkpoints(workdir, config.run.keep) as checkpoints:
+            checkpoints.save(step, state, _position(config, step))
 
 
 def _position(config: ml_collections.ConfigDict, step: int) -> dict[str, int]:

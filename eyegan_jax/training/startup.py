@@ -62,8 +62,8 @@ def keep_freed_memory() -> None:
     """On CPU, make glibc keep what is freed instead of giving it back to the system; before a device is used.
 
     Every step of a program allocates its intermediate arrays anew. Pieces of more than 32 MB would come from the system
-    each time, which fills them with zeros page by page: a fifth of a training's time on CPU (docs/performance.md). One
-    arena, because those of threads hold no pieces of more than 64 MB. Whoever sets glibc's variables has decided.
+    each time, which fills them with zeros page by page (docs/performance.md says what that costs). One arena, because
+    those of threads hold no pieces of more than 64 MB. Whoever sets glibc's variables has decided.
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if chosen or platform.libc_ver()[0] != "glibc" or not _computes_on_cpu():

@@ -17,6 +17,14 @@ from eyegan_jax.training.checkpoints import load_config
 log = logging.getLogger(__name__)
 
 
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--workdir: expected a folder that can be written, found {error}") from None
+
+
 def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Write config.json, or check that the one there describes the same experiment."""
     wanted = json.loads(config.to_json_best_effort())
@@ -32,11 +40,8 @@ def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
                     f"{value!r}; choose another --workdir"
                 )
     if jax.process_index() == 0:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
+        with _writing():
             (workdir / "config.json").write_text(json.dumps(wanted, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--workdir: expected a folder that can be written, found {error}") from None
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -47,13 +52,15 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def alone_in(workdir: Path) -> Iterator[None]:
-    """Hold ``workdir``: checkpoints and metrics of two trainings would mix. Let go however the process ends.
+    """Make and hold ``workdir``: checkpoints and metrics of two trainings would mix. Let go however the process ends.
 
     The first process of a job holds it for all. Raises UserError where another training holds it.
     """
     if jax.process_index() != 0:
         yield
         return
+    with _writing():
+        workdir.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(workdir / ".lock", blocking=False)
     try:
         lock.acquire()

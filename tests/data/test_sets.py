@@ -112,6 +112,8 @@ def test_open_set_says_what_it_knows(folder):
         open_set({"kind": "folder", "dir": folder, "subjet": "prefix"})
     with pytest.raises(UserError, match=r"data\.dir: expected"):
         open_set({"kind": "folder"})
+    with pytest.raises(UserError, match=r"data\.dir: expected"):
+        open_set({"kind": "folder", "dir": ""})
     with pytest.raises(UserError, match="empty list"):
         open_set([])
 

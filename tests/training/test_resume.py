@@ -48,9 +48,10 @@ def test_a_second_training_in_the_same_workdir_is_refused(images, tmp_path):
     first = start(workdir, flags(images, steps=100_000))
     try:
         wait_for_lines(workdir / "metrics.jsonl", 1, first)
-        _, err = finish(start(workdir, flags(images, steps=100_000)), status=2)
+        settings = (workdir / "config.json").read_text()
+        _, err = finish(start(workdir, flags(images, steps=50)), status=2)
         assert "expected no other training in it" in err and "Traceback" not in err
-        assert first.poll() is None
+        assert first.poll() is None and (workdir / "config.json").read_text() == settings
     finally:
         first.kill()
         first.communicate()
