@@ -104,6 +104,16 @@ def judge(experiment, workdir: Path, seeds) -> dict:
     return table
 
 
+def headline(experiment, table: dict) -> dict:
+    """``raw``, ``refined``, ``real`` (gaze error in degrees) and ``gap_closed`` of the first estimator."""
+    estimator, name = next(iter(experiment.estimators)), REFINED.format(experiment.recommended)
+    rows, closed = table["estimators"][estimator], table["gap_closed"].get(estimator, {})
+    found = {"raw": rows["raw"]["error"], "real": rows["real"]["error"]}
+    if name in rows:
+        found |= {"refined": rows[name]["error"], "gap_closed": closed.get(name)}
+    return found
+
+
 def write_pictures(arms: dict, table: dict, workdir: Path) -> None:
     """``eyes.png``: one row per arm, the same eyes in its columns where it keeps them; ``curve.png``."""
     rows = {name: eyes.images if isinstance(eyes, gaze.Eyes) else eyes[0].images for name, eyes in arms.items()}
@@ -134,7 +144,8 @@ def main() -> None:
     table = judge(experiment, workdir, seeds)
     command = f"python benchmarks/gaze.py --config={arguments.config}"
     name = record_name("gaze", variant_of(arguments.config))
-    path = results.record(name, command, experiment, table, seeds, arguments.out)
+    found = headline(experiment, table) | table
+    path = results.record(name, command, experiment, found, seeds, arguments.out)
     print(f"{as_text(table)}\nwritten: {path}, {workdir}/eyes.png, {workdir}/curve.png")
 
 

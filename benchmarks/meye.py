@@ -23,6 +23,7 @@ from eyegan_jax.data.geometry import resize
 from eyegan_jax.data.simulated import write_simulated
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.evaluation import domain_arms, report, results
+from eyegan_jax.evaluation.gaze import gap_closed
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.segmenter import pupil_figures, read_pupils, segment_function
 from eyegan_jax.models import load_model
@@ -157,6 +158,14 @@ def summary(tables: dict[str, dict]) -> dict:
     return merged
 
 
+def headline(experiment, tables: dict[str, dict], merged: dict) -> dict:
+    """``raw``, ``refined``, ``real`` (Dice) and ``gap_closed``, over folds and seeds."""
+    arms = {"raw": "raw", "refined": experiment.recommended, "real": "real"}
+    dice = {name: [table[arm]["dice"]["mean"] for table in tables.values()] for name, arm in arms.items()}
+    closed = gap_closed(dice["raw"], dice["refined"], dice["real"])
+    return {name: merged[arm]["dice"] for name, arm in arms.items()} | {"gap_closed": closed}
+
+
 def sheet(fold: Fold, seed: int) -> bytes:
     """Renders and what each arm makes of them, above real eyes of the training people."""
     folders = {"raw": fold.renders[fold.experiment.domain]}
@@ -190,7 +199,8 @@ def main() -> None:
     tables = {f"fold{n}_seed{s}": judge(fold, s) for n, fold in enumerate(folds) for s in seeds}
     (workdir / "sheet.png").write_bytes(sheet(folds[0], seeds[0]))
     merged = summary(tables)
-    found = {"table": merged, "runs": tables, "test_people": {f"fold{n}": f.test for n, f in enumerate(folds)}}
+    found = headline(experiment, tables, merged)
+    found |= {"table": merged, "runs": tables, "test_people": {f"fold{n}": f.test for n, f in enumerate(folds)}}
     command = f"python benchmarks/meye.py --config={arguments.config}"
     name = record_name("meye", variant_of(arguments.config))
     path = results.record(name, command, experiment, found, seeds, arguments.out)

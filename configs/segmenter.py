@@ -7,6 +7,7 @@ variants:  smoke     the real code with a narrow network and few steps, under 40
            meye      close-up infrared eyes at 128x128, very diverse: for real images of unknown cameras
            pupil     meye with two classes, the pupil and the rest
            cameras   close-ups and headset views at 128x128, on two CPU cores: the model that comes with the package
+           headset   headset views of one kind of camera, on two CPU cores: RITnet on the simulator's OpenEDS
 
 Own images: --config.data.eyes.kind=folder --config.data.eyes.dir=FOLDER (images/ and masks/ with OpenEDS ids).
 """
@@ -31,7 +32,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.segmenter.optimiser.decay_start = 1000
     config.segmenter.optimiser.decay_end = 3000
     return apply_variant(
-        config, variant, {"smoke": smoke, "paper": paper, "meye": meye, "pupil": pupil, "cameras": cameras}
+        config,
+        variant,
+        {"smoke": smoke, "paper": paper, "meye": meye, "pupil": pupil, "cameras": cameras, "headset": headset},
     )
 
 
@@ -99,3 +102,11 @@ def cameras(config: ml_collections.ConfigDict) -> None:
         ("any_headset", "randomized", "openeds_160x100"),
     ):
         config.data.eyes.parts[name] = stream_config("simulator", domain=domain, view=view, pool=4096)
+
+
+def headset(config: ml_collections.ConfigDict) -> None:
+    config.batch_size = 8
+    config.steps = 2400
+    config.data.eyes = stream_config("simulator", domain="captured", view="openeds_160x100", pool=4096)
+    config.segmenter.augmentation = "ritnet"
+    config.segmenter.optimiser.decay_end = 2400

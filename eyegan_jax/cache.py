@@ -15,7 +15,7 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 LIMIT = "4G"
-"""Room for rendered pictures; what was not used for longest goes first."""
+"""Room for what :func:`kept` keeps; what was not used for longest goes first."""
 
 CONFIG = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
 """Settings of JAX that change what a program computes."""
@@ -51,7 +51,7 @@ def _file(module: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def rendered(what: str, inputs: Any, make: Callable[[], Arrays]) -> Arrays:
+def kept(what: str, inputs: Any, make: Callable[[], Arrays]) -> Arrays:
     """``make()``, or what it gave when ``what`` last ran on ``inputs`` here.
 
     what: all that decides the arrays beside ``inputs``: the text of the lowered program, or the settings of a renderer

@@ -29,8 +29,8 @@ class Maker:
 
 def test_the_same_on_the_same_inputs_is_made_once():
     make = Maker()
-    first = cache.rendered(WHAT, (jax.random.key(0), 5), make)
-    again = cache.rendered(WHAT, (jax.random.key(0), 5), make)
+    first = cache.kept(WHAT, (jax.random.key(0), 5), make)
+    again = cache.kept(WHAT, (jax.random.key(0), 5), make)
     assert make.calls == 1
     np.testing.assert_array_equal(first["image"], again["image"])
 
@@ -47,23 +47,23 @@ def test_the_same_on_the_same_inputs_is_made_once():
 )
 def test_anything_else_is_rendered_anew(changed):
     make = Maker()
-    cache.rendered(WHAT, (jax.random.key(0), 5), make)
-    assert cache.rendered(*changed, make)["image"][0, 0] == make.calls == 2
+    cache.kept(WHAT, (jax.random.key(0), 5), make)
+    assert cache.kept(*changed, make)["image"][0, 0] == make.calls == 2
 
 
 def test_a_damaged_file_is_made_anew(home, caplog):
     make = Maker()
-    cache.rendered(WHAT, (), make)
+    cache.kept(WHAT, (), make)
     (stored,) = home.rglob("output.pkl")
     stored.write_bytes(stored.read_bytes()[:20])
-    assert cache.rendered(WHAT, (), make)["image"][0, 0] == make.calls == 2
+    assert cache.kept(WHAT, (), make)["image"][0, 0] == make.calls == 2
     assert "while loading" in caplog.text
 
 
 def test_a_home_that_cannot_be_written_costs_only_the_cache(home):
     home.write_text("not a folder")
     make = Maker()
-    assert cache.rendered(WHAT, (), make)["image"][0, 0] == make.calls == 1
+    assert cache.kept(WHAT, (), make)["image"][0, 0] == make.calls == 1
 
 
 def test_rendered_people_come_back_as_they_were():

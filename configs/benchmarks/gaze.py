@@ -1,9 +1,9 @@
 """Does refinement train better gaze estimators? Tables 2 and 3 of the SimGAN paper, with the arms a sceptic asks for.
 
 command:   python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]]
-hardware:  an accelerator; two CPU cores for ``small`` and ``smoke``
-variants:  small      the refiners of ``python train.py``, one small network and the classical estimators
-           cheap      small without any refiner: what costs no training, to hold beside docs/results/simgan_cpu.json
+hardware:  two CPU cores; an accelerator for ``large`` and ``mpiigaze``
+variants:  large      the paper's refiner and estimators, four times the data
+           cheap      without any refiner: what costs no training, to hold beside docs/results/simgan_cpu.json
            mpiigaze   UnityEyes against MPIIGaze: set config.data.simulated.dir and config.data.real.dir
            smoke      only shows that everything runs
 result:    docs/results/gaze.json, with a variant gaze_VARIANT.json
@@ -20,39 +20,40 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.seeds = (0, 1, 2)
     # Each is a training config and what is changed in it.
     config.refiners = {
-        "simgan": ("configs/simgan.py:large", ()),
-        "no_history": ("configs/simgan.py:large", (("simgan.history.size", 0),)),
-        "cut": ("configs/cut.py:large", ()),
-    }
-    config.domains = "configs/simgan.py"  # whose streams are the two domains
-    config.data = ml_collections.ConfigDict()  # streams in place of the training configs', by name
-    config.samples = 16384  # simulated eyes, and real ones for the upper bound
-    config.more = 4  # the arms "4x data" train on so many times as many simulated eyes; 0 = without them
-    config.test_samples = 4096
-    config.randomized = True  # an arm of rendered eyes with everything varied; needs the built-in simulator
-    config.estimators = ("cnn", "cnn_fc9600", "resnet", "knn", "forest", "svr")
-    config.estimator_steps = 2000
-    config.estimator_batch = 128
-    return apply_variant(config, variant, {"small": small, "cheap": cheap, "mpiigaze": mpiigaze, "smoke": smoke})
-
-
-def small(config: ml_collections.ConfigDict) -> None:
-    config.refiners = {
         "simgan": ("configs/simgan.py", ()),
         "no_history": ("configs/simgan.py", (("simgan.history.size", 0),)),
         "cut": ("configs/cut.py", ()),
     }
-    config.samples, config.more, config.test_samples = 6144, 0, 2048
+    config.recommended = "simgan"  # whose figures the record calls "refined"
+    config.domains = "configs/simgan.py"  # whose streams are the two domains
+    config.data = ml_collections.ConfigDict()  # streams in place of the training configs', by name
+    config.samples = 6144  # simulated eyes, and real ones for the upper bound
+    config.more = 0  # the arms "4x data" train on so many times as many simulated eyes; 0 = without them
+    config.test_samples = 2048
+    config.randomized = True  # an arm of rendered eyes with everything varied; needs the built-in simulator
     config.estimators = ("resnet", "knn", "forest", "svr")
-    config.estimator_steps, config.estimator_batch = 1000, 64
+    config.estimator_steps = 1000
+    config.estimator_batch = 64
+    return apply_variant(config, variant, {"large": large, "cheap": cheap, "mpiigaze": mpiigaze, "smoke": smoke})
+
+
+def large(config: ml_collections.ConfigDict) -> None:
+    config.refiners = {
+        "simgan": ("configs/simgan.py:large", ()),
+        "no_history": ("configs/simgan.py:large", (("simgan.history.size", 0),)),
+        "cut": ("configs/cut.py:large", ()),
+    }
+    config.samples, config.more, config.test_samples = 16384, 4, 4096
+    config.estimators = ("cnn", "cnn_fc9600", "resnet", "knn", "forest", "svr")
+    config.estimator_steps, config.estimator_batch = 2000, 128
 
 
 def cheap(config: ml_collections.ConfigDict) -> None:
-    small(config)
     config.refiners = {}
 
 
 def mpiigaze(config: ml_collections.ConfigDict) -> None:
+    large(config)
     config.data.simulated = stream_config("unityeyes")
     config.data.real = stream_config("mpiigaze")
     config.randomized = False

@@ -1,7 +1,7 @@
 """The ablations of Seg2Eye at a small size, three seeds each.
 
 command:   eyegan sweep configs/sweeps/seg2eye.py --workdir runs/sweep-seg2eye --record seg2eye_ablation
-hardware:  an accelerator; 9 arms x 3 seeds, about a minute each
+hardware:  two CPU cores or an accelerator; 8 arms x 3 seeds, about four minutes each on one core
 """
 
 import runpy
@@ -24,12 +24,13 @@ SWAP = {
 
 
 def get_sweep():
-    config = runpy.run_path(str(Path(__file__).parents[1] / "seg2eye.py"))["get_config"]().unlock()
-    config.image_shape = (96, 60, 1)
-    config.steps = 1500
+    config = runpy.run_path(str(Path(__file__).parents[1] / "seg2eye.py"))["get_config"]("cpu").unlock()
+    config.image_shape = (80, 48, 1)
+    config.steps = 600
+    config.data.eyes.update({"people": 128, "images_per_person": 16, "references": 4})
+    config.data.held_out.update({"first_person": 100_000, "images_per_person": 32})
     config.seg2eye.generator.scales = 3
-    config.seg2eye.encoder.size = 64
-    config.evaluation.update({"segmenter_steps": 500, "segmenter_width": 16})
+    config.evaluation.update({"targets": 16, "segmenter_steps": 300})
     config.run.checkpoint_every = config.run.samples_every = 0
 
     def shown(count):
@@ -47,7 +48,6 @@ def get_sweep():
             "k_1": shown(1),
             "k_16": shown(16),
             "batch_statistics": {"seg2eye.generator.statistics": "batch"},
-            "attention": {"seg2eye.encoder.aggregate": "attention"},
         },
         "columns": {title: f"table.seg2eye.{path}" for title, path in RESULTS.items()}
         | {"mIoU of ceiling": "table.seg2eye.content_of_ceiling"}

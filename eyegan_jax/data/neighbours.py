@@ -177,4 +177,4 @@ def simulated_people(
         return {"image": np.concatenate(pictures), "mask": np.concatenate(masks), "subject": subject}
 
     what = repr(("people", world, view, session, chunk, cache.code(__name__, "eyegan_jax.simulator")))
-    return cache.rendered(what, (seed, first_person, people, images), make)
+    return cache.kept(what, (seed, first_person, people, images), make)

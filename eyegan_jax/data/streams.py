@@ -225,7 +225,7 @@ def collect(
         what = f"{source.recipe} {sorted(fields)} {chunk} {cache.code(__name__, 'eyegan_jax.simulator')}"
     else:
         what = lower().as_text()
-    return cache.rendered(what, (source.resident, key, count), make)
+    return cache.kept(what, (source.resident, key, count), make)
 
 
 def mix(parts: Mapping[str, Source], weights: Mapping[str, float], name: str) -> DeviceSource:

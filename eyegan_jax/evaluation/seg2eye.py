@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from eyegan_jax import systems
+from eyegan_jax import cache, systems
 from eyegan_jax.data.streams import people_arrays
 from eyegan_jax.evaluation import features, metrics, report, synthesis
 from eyegan_jax.evaluation.batches import in_batches
@@ -55,6 +56,16 @@ def train_segmenter(
         averaging=0.99,
         steps=steps,
     )
+    # The runs of a sweep have the same judge.
+    settings = f"a judge of content: {(steps, width, batch, seed)} {cache.code(Segmenter.__module__)}"
+    fit = partial(_fitted, system, image, mask, batch, seed)
+    average = unflatten_dict(cache.kept(settings, (image, mask), fit), sep="/")
+    predict = jax.jit(lambda images: system.segment(average, images).argmax(-1).astype(jnp.uint8))
+    return partial(in_batches, predict, size=32)
+
+
+def _fitted(system: Segmenter, image: np.ndarray, mask: np.ndarray, batch: int, seed: int) -> cache.Arrays:
+    """The segmenter's averaged variables after its steps, by ``a/b/c`` names."""
     rng = np.random.default_rng(seed)
 
     def draw():
@@ -70,12 +81,10 @@ def train_segmenter(
         out_axes=(None, None),
         devices=jax.local_devices()[:1],
     )
-    for i in tqdm(range(steps), desc="segmenter", unit="step", dynamic_ncols=True):
+    for i in tqdm(range(system.steps), desc="segmenter", unit="step", dynamic_ncols=True):
         state, _ = step(state, draw(), jax.random.fold_in(jax.random.key(seed), i))
         state = state.replace(step=state.step + 1)
-    average = jax.device_get(state.average)
-    predict = jax.jit(lambda images: system.segment(average, images).argmax(-1).astype(jnp.uint8))
-    return partial(in_batches, predict, size=32)
+    return flatten_dict(jax.device_get(state.average), sep="/")
 
 
 def identity_classifier(task: synthesis.Task) -> Identify:

@@ -1,6 +1,6 @@
 """2-D convolution, NHWC, in one place: padding conventions and the derivative that suits the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -9,16 +9,22 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from eyegan_jax.layers import winograd
+
 Padding = Literal["explicit", "SAME", "VALID"]
+
+DEEP, SHALLOW = 48, 8
+"""With DEEP channels in and out 3x3 convolutions are faster by Winograd's algorithm, with SHALLOW already their weight
+gradients; measured."""
+
+LARGE = 2**18
+"""... where at least so many numbers come out; measured."""
 
 FEW_CHANNELS = 16
 """Up to so many output channels XLA's CPU code for one image at a time is slow; measured, not understood."""
 
-FITS_CACHE = 2**18
-"""Up to so many numbers the output's gradient of a whole batch is quick to read again and again; measured."""
-
-BAND = 2048
-"""Positions of an image that the weight gradient takes at a time; measured: several times as many are slower again."""
+FITS_CACHE = 2**16
+"""Up to so many numbers to an image, the gradient is as quickly taken for the whole batch at once; measured."""
 
 GLOROT = nn.initializers.glorot_uniform()
 
@@ -59,30 +65,46 @@ def Conv(
 def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any) -> jax.Array:
     """``lax.conv_general_dilated`` of NHWC images and an HWIO kernel, with derivatives that suit the device.
 
-    XLA's CPU compiler has a fast path for convolutions in canonical dimension order only, and its own weight gradient
-    takes the whole batch for one patch, which falls out of the cache: written image by image, large images band by
-    band, it is several times faster where the gradient is large, and several times slower where it is small or has few
-    channels (docs/performance.md). A 1x1 convolution is a matrix product. Accelerators keep the derivatives of lax.
+    On a CPU, 3x3 convolutions of stride 1 with enough channels go by Winograd's algorithm (:mod:`.winograd`), and 1x1
+    ones are matrix products. For the others XLA has a fast path in canonical dimension order only, and its own weight
+    gradient takes the whole batch for one patch, which falls out of the cache: image by image it is faster where an
+    image's gradient is large, and slower where it is small or has few channels (docs/performance.md).
+    Accelerators keep lax's convolution and derivatives.
     """
     plain = (
         x.ndim == 4
         and options.get("feature_group_count", 1) == 1
         and all(d == 1 for d in (*(options.get("lhs_dilation") or ()), *(options.get("rhs_dilation") or ())))
     )
-    if not plain or jax.default_backend() != "cpu":
+    exported = not isinstance(x.shape[0], int)  # for any batch: and so for any platform
+    if not plain or exported or jax.default_backend() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
     strides = tuple(strides or (1, 1))
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return _cpu_convolution(x, kernel, strides, tuple(tuple(pair) for pair in padding))
+    padding = tuple(tuple(pair) for pair in padding)
+    if x.dtype == jnp.bfloat16:  # XLA's CPU code would widen it as well, on a path three times as slow
+        return _cpu_convolution(x.astype(jnp.float32), kernel.astype(jnp.float32), strides, padding).astype(x.dtype)
+    return _cpu_convolution(x, kernel, strides, padding)
 
 
 def _canonical(x: jax.Array, kernel: jax.Array, padding: Any, **options: Any) -> jax.Array:
-    if _pointwise(kernel, padding) and all(stride == 1 for pair in options.values() for stride in pair):
-        return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+    if all(stride == 1 for pair in options.values() for stride in pair):
+        if _pointwise(kernel, padding):
+            return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+        size = [n + low + high - k + 1 for n, k, (low, high) in zip(x.shape[1:3], kernel.shape, padding, strict=False)]
+        if _suits_winograd(x, kernel.shape, size, DEEP):
+            return winograd.convolve(x, kernel, padding)
     strides = options.pop("strides", (1, 1))
     numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **options)
+
+
+def _suits_winograd(x: jax.Array, kernel: Sequence[int], size: Sequence[int], channels: int) -> bool:
+    """Whether so many channels in and out are enough for F(4x4, 3x3), and the images ``size`` that come out."""
+    outputs = len(x) * size[0] * size[1] * kernel[3]
+    fits = x.dtype == jnp.float32 and tuple(kernel[:2]) == (3, 3) and min(kernel[2:]) >= channels
+    return fits and outputs >= LARGE and winograd.filled(*size) >= 0.75
 
 
 def _pointwise(kernel: jax.Array, padding: Any) -> bool:
@@ -147,12 +169,8 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         each = jnp.einsum("bpi,bpo->bio", x, gradient, preferred_element_type=jnp.float32)
         return each.sum(0)[None, None]
 
-    at_once = gradient.shape[-1] <= FEW_CHANNELS or gradient.size <= FITS_CACHE
-    height, width = gradient.shape[1:3]
-    bands = 1 if at_once else -(-height // max(BAND // width, 1))
-    rows = -(-height // bands)
-    if bands > 1:  # of equal height
-        gradient = _padded(gradient, [(0, bands * rows - height), (0, 0)])
+    if strides == (1, 1) and _suits_winograd(x, kernel.shape, gradient.shape[1:3], SHALLOW):
+        return winograd.weight_gradient(x, gradient, padding)
 
     # Zeros around the image, so that it has what the kernel reads and nothing else.
     wide = [
@@ -160,13 +178,8 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
     ]
     around = [(low, n - size - low) for n, size, (low, _) in zip(wide, x.shape[1:3], padding, strict=True)]
     # A kernel larger than its image, even where padding makes up for it, leaves the fast path.
-    if bands > 1 or any(n - k + 1 > size for n, k, size in zip(wide, kernel.shape[:2], x.shape[1:3], strict=True)):
-        x, around = _padded(x, around), [(0, 0), (0, 0)]
-    if bands > 1:  # each is an image of its own
-        step = rows * strides[0]
-        x = jnp.stack([x[:, i * step : i * step + step + kernel.shape[0] - strides[0]] for i in range(bands)], 1)
-        x = x.reshape(-1, *x.shape[2:])
-        gradient = gradient.reshape(len(x), rows, *gradient.shape[2:])
+    if any(n - k + 1 > size for n, k, size in zip(wide, kernel.shape[:2], x.shape[1:3], strict=True)):
+        x, around = winograd.padded(x, around), [(0, 0), (0, 0)]
 
     def of_images(images, gradient):
         # Every input channel is an image, whose channels are the batch; the gradient is the kernel.
@@ -174,7 +187,7 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         found = _canonical(channels, kernels, around, rhs_dilation=strides)
         return found.transpose(1, 2, 0, 3).astype(jnp.float32)
 
-    if at_once:
+    if gradient.shape[-1] <= FEW_CHANNELS or gradient[0].size <= FITS_CACHE:
         return of_images(x, gradient)
 
     def add(total, one):
@@ -182,12 +195,6 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         return total + of_images(image[None], slope[None]), None
 
     return jax.lax.scan(add, of_images(x[:1], gradient[:1]), (x[1:], gradient[1:]))[0]
-
-
-def _padded(images: jax.Array, around: Any) -> jax.Array:
-    """Zeros around ``[B, H, W, C]``; a negative number cuts instead."""
-    zero = jnp.zeros((), images.dtype)
-    return jax.lax.pad(images, zero, ((0, 0, 0), *((*pair, 0) for pair in around), (0, 0, 0)))
 
 
 _cpu_convolution.defvjp(_forward, _backward, symbolic_zeros=True)
