@@ -262,8 +262,10 @@ def binomial_test(correct: int, trials: int, alternative: str = "greater") -> di
 
 
 def at(figures: Any, path: str) -> Any:
-    """The figure at ``path``, as in "swap.miou", of nested dicts; None where there is none."""
+    """The figure at ``path`` of nested dicts and lists, as in "swap.miou", "per_class.3"; None where there is none."""
     for key in path.split("."):
+        if isinstance(figures, list):
+            figures = dict(zip(map(str, range(len(figures))), figures, strict=True))
         if not isinstance(figures, dict) or key not in figures:
             return None
         figures = figures[key]

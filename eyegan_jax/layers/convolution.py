@@ -83,7 +83,7 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     padding = tuple(tuple(pair) for pair in padding)
-    if x.dtype == jnp.bfloat16:  # XLA's CPU code would widen it as well, on a path three times as slow
+    if x.dtype == jnp.bfloat16:  # XLA's CPU code would widen it as well, and leave its fast path
         return _cpu_convolution(x.astype(jnp.float32), kernel.astype(jnp.float32), strides, padding).astype(x.dtype)
     return _cpu_convolution(x, kernel, strides, padding)
 

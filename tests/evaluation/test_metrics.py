@@ -152,3 +152,9 @@ def test_mean_states_its_spread_and_number():
     )
     assert metrics.Mean([4.0]).result() == {"mean": 4.0, "std": None, "n": 1}
     assert metrics.Mean().result() == {"mean": None, "std": None, "n": 0}
+
+
+def test_a_path_leads_through_dicts_and_lists():
+    figures = {"swap": {"per_class": [0.5, {"mean": 2.0}]}}
+    assert metrics.at(figures, "swap.per_class.0") == 0.5 and metrics.at(figures, "swap.per_class.1.mean") == 2.0
+    assert metrics.at(figures, "swap.per_class.2") is None and metrics.at(figures, "swap.miou") is None
