@@ -30,6 +30,7 @@ def get_sweep():
     config.data.eyes.update({"people": 128, "images_per_person": 16, "references": 4})
     config.data.held_out.update({"first_person": 100_000, "images_per_person": 32})
     config.seg2eye.generator.scales = 3
+    config.seg2eye.averaging = 0.98  # a longer average would still be made of the first steps
     config.evaluation.update({"targets": 16, "segmenter_steps": 300})
     config.run.checkpoint_every = config.run.samples_every = 0
 
