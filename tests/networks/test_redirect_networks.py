@@ -62,5 +62,6 @@ def test_wish_and_given_reading_change_the_answer():
     here, there = (run(variables, mask, jnp.array([g])) for g in ([0.0, 0.0], [0.0, 0.4]))
     assert np.abs(here - there).max() > 1e-3
     seen = network.apply(variables, mask, method="read")
-    np.testing.assert_allclose(run(variables, mask, jnp.zeros((1, 2)), seen), here, atol=1e-5)
+    # What is computed at once and what in two parts is rounded differently, in proportion to the largest logits.
+    np.testing.assert_allclose(run(variables, mask, jnp.zeros((1, 2)), seen), here, atol=2e-6 * np.abs(here).max())
     assert np.abs(run(variables, mask, jnp.zeros((1, 2)), seen + 1.0) - here).max() > 1e-3
