@@ -54,9 +54,9 @@ def _file(module: str) -> Path | None:
 def kept(what: str, inputs: Any, make: Callable[[], Arrays]) -> Arrays:
     """``make()``, or what it gave when ``what`` last ran on ``inputs`` here.
 
-    what: all that decides the arrays beside ``inputs``: the text of the lowered program, or the settings of a renderer
-        together with its :func:`code`, which is known without tracing it. Nothing stale is ever found. A cache that
-        cannot be read or written costs its use, never the run.
+    what: all that decides the arrays beside ``inputs``: the text of the lowered program, or the settings of what makes
+        them together with its :func:`code`, which is known without tracing it. Nothing stale is ever found. A cache
+        that cannot be read or written costs its use, never the run.
     """
     import joblib  # here, since every command reads this file for the cache's folder
 

@@ -1,6 +1,6 @@
 """2-D convolution, NHWC, in one place: padding conventions and the derivative that suits the device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -92,19 +92,19 @@ def _canonical(x: jax.Array, kernel: jax.Array, padding: Any, **options: Any) ->
     if all(stride == 1 for pair in options.values() for stride in pair):
         if _pointwise(kernel, padding):
             return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
-        size = [n + low + high - k + 1 for n, k, (low, high) in zip(x.shape[1:3], kernel.shape, padding, strict=False)]
-        if _suits_winograd(x, kernel.shape, size, DEEP):
+        if _suits_winograd(x, kernel, padding, DEEP):
             return winograd.convolve(x, kernel, padding)
     strides = options.pop("strides", (1, 1))
     numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **options)
 
 
-def _suits_winograd(x: jax.Array, kernel: Sequence[int], size: Sequence[int], channels: int) -> bool:
-    """Whether so many channels in and out are enough for F(4x4, 3x3), and the images ``size`` that come out."""
-    outputs = len(x) * size[0] * size[1] * kernel[3]
-    fits = x.dtype == jnp.float32 and tuple(kernel[:2]) == (3, 3) and min(kernel[2:]) >= channels
-    return fits and outputs >= LARGE and winograd.filled(*size) >= 0.75
+def _suits_winograd(x: jax.Array, kernel: jax.Array, padding: Any, channels: int) -> bool:
+    """Whether F(4x4, 3x3) pays at stride 1 where so many channels in and out are enough."""
+    if x.dtype != jnp.float32 or kernel.shape[:2] != (3, 3) or min(kernel.shape[2:]) < channels:
+        return False
+    height, width = winograd.output_size(x, padding)
+    return len(x) * height * width * kernel.shape[3] >= LARGE and winograd.filled(height, width) >= 0.75
 
 
 def _pointwise(kernel: jax.Array, padding: Any) -> bool:
@@ -169,7 +169,7 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         each = jnp.einsum("bpi,bpo->bio", x, gradient, preferred_element_type=jnp.float32)
         return each.sum(0)[None, None]
 
-    if strides == (1, 1) and _suits_winograd(x, kernel.shape, gradient.shape[1:3], SHALLOW):
+    if strides == (1, 1) and _suits_winograd(x, kernel, padding, SHALLOW):
         return winograd.weight_gradient(x, gradient, padding)
 
     # Zeros around the image, so that it has what the kernel reads and nothing else.
@@ -187,7 +187,7 @@ def _weight_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strid
         found = _canonical(channels, kernels, around, rhs_dilation=strides)
         return found.transpose(1, 2, 0, 3).astype(jnp.float32)
 
-    if gradient.shape[-1] <= FEW_CHANNELS or gradient[0].size <= FITS_CACHE:
+    if gradient.shape[-1] <= FEW_CHANNELS or gradient.size // len(gradient) <= FITS_CACHE:
         return of_images(x, gradient)
 
     def add(total, one):

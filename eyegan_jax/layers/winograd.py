@@ -43,7 +43,7 @@ CHUNK = 2**15
 
 def convolve(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
     """``[B, H, W, I]`` convolved with ``[3, 3, I, O]``, stride 1: ``[B, H', W', O]``."""
-    size = _output_size(x, padding)
+    size = output_size(x, padding)
     transformed = jnp.einsum("ai,bj,ijcd->abcd", G, G, kernel)
 
     def of_images(images: jax.Array) -> jax.Array:
@@ -88,15 +88,16 @@ def weight_gradient(x: jax.Array, gradient: jax.Array, padding: Sequence[tuple[i
     return jnp.einsum("ai,bj,abcd->ijcd", G, G, total)
 
 
+def output_size(x: jax.Array, padding: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Height and width of what :func:`convolve` makes of ``x``."""
+    height, width = (n + low + high - KERNEL + 1 for n, (low, high) in zip(x.shape[1:3], padding, strict=True))
+    return height, width
+
+
 def filled(height: int, width: int) -> float:
     """The share of the tiles' area that an output of this size fills."""
     rows, columns = _tiles(height, width)
     return height * width / (rows * columns * OUT**2)
-
-
-def _output_size(x: jax.Array, padding: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    height, width = (n + low + high - KERNEL + 1 for n, (low, high) in zip(x.shape[1:3], padding, strict=True))
-    return height, width
 
 
 def _tiles(height: int, width: int) -> tuple[int, int]:
