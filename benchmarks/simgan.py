@@ -177,7 +177,7 @@ def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> d
         contenders[mode] = Torch(batch, dtype, what, mode, ours.steps)
         contenders[mode]()
         compile_s[mode] = time.perf_counter() - began
-    # Not timed: on a virtual machine the first steps touch memory that it has to be given first.
+    # Not timed: the first steps of a process can take twice as long (docs/performance.md).
     alternate(contenders, options.seconds / 2, options.rounds)
     times = alternate(contenders, options.seconds, options.rounds)
     sides = {name: summary(values, ours.steps) for name, values in times.items()}

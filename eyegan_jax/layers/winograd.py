@@ -7,7 +7,7 @@ the image, ``g`` the kernel and ``Y`` the 4x4 tile of the output,
 
 Summed over channels, the products are 36 matrix products of (tiles x channels), one for each place in a tile. They are
 made for a few images at a time, since a tile is more than twice as large as the image below it and has to stay in the
-cache. Rounding errors are about ten times those of the plain sum, 1e-5 of the largest output.
+cache. Results differ from the plain sum's by up to 1e-5 of the largest output.
 """
 
 from collections.abc import Sequence
