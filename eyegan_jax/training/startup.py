@@ -31,7 +31,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = partial(_report, sys.unraisablehook)
-    settings: Any = jax.config  # its fields are made at run time
+    settings: Any = jax.config  # its fields are made at run time; newer releases alone declare them
     if not settings.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder("xla")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -53,7 +53,8 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
 
 def _computes_on_cpu() -> bool:
     """Whether JAX will find no accelerator, known without asking it: that would start the device."""
-    if platforms := jax.config.jax_platforms:
+    settings: Any = jax.config
+    if platforms := settings.jax_platforms:
         return platforms.split(",")[0] == "cpu"
     return not importlib.metadata.entry_points(group="jax_plugins") and importlib.util.find_spec("libtpu") is None
 
