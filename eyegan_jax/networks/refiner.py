@@ -6,9 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from eyegan_jax.layers.activation import leaky_relu, relu
 from eyegan_jax.layers.convolution import Conv, Padding, explicit_padding
 
-ACTIVATIONS = {"relu": nn.relu, "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu}
+ACTIVATIONS = {"relu": relu, "leaky_relu": leaky_relu, "elu": nn.elu, "silu": nn.silu}
 NORMS = {"none": None, "instance": 1, "group": 8}
 """Channels per group. No batch normalisation: the refiner keeps no statistics across samples."""
 FEATURES = "features"

@@ -6,6 +6,8 @@ at each other, so the result does not depend on how many devices share them: 8 s
 8 strata on eight.
 """
 
+import math
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -14,8 +16,11 @@ from eyegan_jax.images import to_float, to_uint8
 
 
 class History(flax.struct.PyTreeNode):
-    """images: uint8 ``[devices, strata / devices, rows, H, W, C]`` (without the first axis inside a step).
+    """images: uint8 ``[devices, strata / devices, rows, H W C]`` (without the first axis inside a step).
     filled: int32 scalar, valid rows of every stratum; all strata fill alike.
+
+    An image is one row of numbers: XLA lays a scatter of whole images out in another order where C = 1, and copies the
+    whole history there and back in every step.
     """
 
     images: jax.Array
@@ -24,7 +29,7 @@ class History(flax.struct.PyTreeNode):
 
 def create(size: int, strata: int, devices: int, image_shape: tuple[int, int, int]) -> History:
     """An empty history of ``size`` images in all."""
-    images = jnp.zeros((devices, strata // devices, size // strata, *image_shape), jnp.uint8)
+    images = jnp.zeros((devices, strata // devices, size // strata, math.prod(image_shape)), jnp.uint8)
     return History(images=images, filled=jnp.zeros((), jnp.int32))
 
 
@@ -42,7 +47,7 @@ def sample(history: History, keys: jax.Array, fresh: jax.Array) -> jax.Array:
         chosen = jax.lax.top_k(order, count)[1]
         # Fewer valid rows than wanted: go round through the valid ones again.
         chosen = chosen[jnp.arange(count) % jnp.clip(history.filled, 1, count)]
-        return to_float(images[chosen])
+        return to_float(images[chosen]).reshape(fresh.shape[1:])
 
     return jnp.where(history.filled > 0, jax.vmap(draw)(history.images, keys), fresh)
 
@@ -54,7 +59,7 @@ def push(history: History, keys: jax.Array, refined: jax.Array) -> History:
     def write(images, key, new):
         anywhere = jax.lax.top_k(jax.random.uniform(key, (rows,)), count)[1]
         place = jnp.where(history.filled >= rows, anywhere, (history.filled + jnp.arange(count)) % rows)
-        return images.at[place].set(to_uint8(new))
+        return images.at[place].set(to_uint8(new).reshape(count, -1))
 
     images = jax.vmap(write)(history.images, keys, refined)
     return History(images=images, filled=jnp.minimum(history.filled + count, rows))

@@ -185,7 +185,9 @@ class SimGAN:
         refined = fresh
         if use_history:
             refined = jnp.concatenate([fresh, histories.sample(state.history, sample_keys, fresh)], axis=1)
-        history = histories.push(state.history, push_keys, fresh[:, :half])
+        # Old images are read before new ones take their place: XLA would keep a copy of all of them instead.
+        refined, history = jax.lax.optimization_barrier((refined, state.history))
+        history = histories.push(history, push_keys, fresh[:, :half])
         return refined.reshape(images.shape), history
 
     def pictures(self, state: SimGANState, batch: Batch) -> jax.Array:
