@@ -191,9 +191,3 @@ def load_config(workdir: Path) -> dict:
         raise UserError(f"{workdir}: expected a run with a config.json, found none") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: expected JSON, found {error}") from None
-
-
-def relayout(images: np.ndarray, devices: int) -> np.ndarray:
-    """A device-leading array ``[d, s, ...]`` for another device count ``[devices, d * s / devices, ...]``."""
-    total = images.shape[0] * images.shape[1]
-    return images.reshape(devices, total // devices, *images.shape[2:])

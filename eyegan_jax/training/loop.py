@@ -1,6 +1,7 @@
 """The training loop of every system."""
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from eyegan_jax.data.sources import DeviceSource, HostSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
 from eyegan_jax.systems.base import Phase, System
-from eyegan_jax.training.checkpoints import Checkpoints, relayout
+from eyegan_jax.training.checkpoints import Checkpoints
 from eyegan_jax.training.interrupts import Interrupts
 from eyegan_jax.training.parallel import Parallel
 from eyegan_jax.training.program import PREVIEW, SYSTEM, device_steps
@@ -129,13 +130,13 @@ class _Trainer:
         shardings = self.parallel.shardings(self.sharding)
 
         def abstract(stored: Mapping[str, tuple[int, ...]]) -> Any:
-            """Like the fresh state, but with the stored device axis where the device count has changed."""
+            """Like the fresh state, but as stored where an array that is divided between devices is in other groups."""
 
             def leaf(path, fresh, sharding):
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 shape = stored.get(name, fresh.shape)
                 same = shape == fresh.shape
-                if not same and sharding == self.parallel.replicated:
+                if not same and (sharding == self.parallel.replicated or math.prod(shape) != fresh.size):
                     raise UserError(
                         f"{self.workdir}: expected a checkpoint of this config, found {name} of shape {shape} "
                         f"instead of {fresh.shape}"
@@ -151,10 +152,10 @@ class _Trainer:
         step, state, _ = found
 
         def fit(stored, fresh, sharded):
-            """Another number of devices: the same strata in another grouping."""
+            """Another number of devices: the same strata in another grouping; or whole images, as once stored."""
             if stored.shape == fresh.shape:
                 return stored
-            return self.parallel.place(relayout(np.asarray(stored), fresh.shape[0]), sharded)
+            return self.parallel.place(np.asarray(stored).reshape(fresh.shape), sharded)
 
         self.state = jax.tree.map(fit, state, self.state, self.sharding)
         return step

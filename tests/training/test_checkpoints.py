@@ -10,7 +10,7 @@ import pytest
 from tinyrun import assert_same_bits, assert_same_runs, flags, losses_of, run, steps_of
 
 from eyegan_jax.errors import UserError
-from eyegan_jax.training.checkpoints import Checkpoints, load_config, relayout
+from eyegan_jax.training.checkpoints import Checkpoints, load_config
 
 
 def state_at(step):
@@ -120,14 +120,6 @@ def test_saving_a_step_twice_keeps_the_first(saved):
         checkpoints.wait()
     (_, state, _), _ = newest(saved)
     assert_same_bits(state, state_at(30))
-
-
-def test_history_moves_to_another_number_of_devices():
-    history = np.arange(8 * 1 * 3).reshape(8, 1, 3)
-    moved = relayout(history, 2)
-    assert moved.shape == (2, 4, 3)
-    np.testing.assert_array_equal(moved.reshape(8, 3), history.reshape(8, 3))
-    np.testing.assert_array_equal(relayout(moved, 8), history)
 
 
 @pytest.mark.parametrize(("content", "found"), [(None, "found none"), ("{", "expected JSON")])

@@ -9,6 +9,7 @@ import tinyrun
 from tinyrun import TOTAL, assert_same_bits, flags, losses_of, run, state_of
 
 from eyegan_jax.errors import UserError
+from eyegan_jax.training.checkpoints import Checkpoints
 from eyegan_jax.training.loop import train
 from eyegan_jax.training.parallel import Parallel
 
@@ -71,6 +72,23 @@ def test_a_run_goes_on_with_another_number_of_devices_and_another_wrapper(
     step, state = state_of(moved)
     assert step == 12 and state["history"]["images"].shape[0] == devices
     close(state, reference, atol=1e-4)
+
+
+def test_a_run_goes_on_whose_history_was_stored_as_whole_images(images, on_eight, tmp_path):
+    straight, old = tmp_path / "straight", tmp_path / "old"
+    for workdir in (straight, old):
+        shutil.copytree(on_eight, workdir)
+    with Checkpoints(old) as checkpoints:
+        step, state = checkpoints.load_newest()
+        position = checkpoints.restore(step, state)[1]
+    state["history"]["images"] = state["history"]["images"].reshape(8, 1, -1, 12, 16, 1)
+    shutil.rmtree(old / "checkpoints")
+    with Checkpoints(old) as checkpoints:
+        checkpoints.save(step, state, position)
+        checkpoints.wait()
+    for workdir in (straight, old):
+        train(short(images), workdir)
+    assert_same_bits(state_of(old)[1], state_of(straight)[1])
 
 
 def test_the_state_is_the_same_on_every_device(images, tmp_path):
