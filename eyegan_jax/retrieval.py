@@ -27,29 +27,19 @@ NOBODY = -1
 FAR = np.iinfo(np.int32).max
 
 
-def class_overlaps(targets: jax.Array, candidates: jax.Array) -> jax.Array:
-    """Number of pixels where both masks have class c, int32 ``[T, N, classes]``, of ``[T, H, W]``, ``[N, H, W]``."""
-    t, n = targets.reshape(len(targets), -1), candidates.reshape(len(candidates), -1)
-
-    def overlap(c):
-        # One byte a pixel: to write and read the 0s and 1s is most of the work.
-        here, there = ((masks == c).astype(jnp.int8) for masks in (t, n))
-        return jnp.einsum("tp,np->tn", here, there, preferred_element_type=jnp.int32)
-
-    return jnp.stack([overlap(c) for c in range(CLASSES)], axis=-1)
-
-
-def class_areas(masks: jax.Array) -> jax.Array:
-    """Pixels of every class, int32 ``[N, classes]``."""
-    flat = masks.reshape(len(masks), -1)
-    return jnp.stack([(flat == c).sum(-1, dtype=jnp.int32) for c in range(CLASSES)], axis=-1)
-
-
 def mask_distances(targets: jax.Array, candidates: jax.Array, weights: Sequence[int] = (1, 1, 1, 1)) -> jax.Array:
     """Distances int32 ``[T, N]`` between integer masks ``[T, H, W]`` and ``[N, H, W]``; see the module's equation."""
-    w = jnp.asarray(weights, jnp.int32)
-    areas = (class_areas(targets) @ w)[:, None] + (class_areas(candidates) @ w)[None]
-    return areas - 2 * (class_overlaps(targets, candidates) @ w)
+    targets, candidates = (masks.reshape(len(masks), -1) for masks in (targets, candidates))
+    everywhere = jnp.ones((1, targets.shape[1]), jnp.int8)
+
+    def of_class(c):
+        # One byte a pixel: to write and read them is most of the work. Ones everywhere find the candidates' areas.
+        here, there = ((masks == c).astype(jnp.int8) for masks in (targets, candidates))
+        rows = jnp.concatenate([here, everywhere])
+        overlaps = jnp.einsum("tp,np->tn", rows, there, preferred_element_type=jnp.int32)
+        return here.sum(1, keepdims=True, dtype=jnp.int32) + overlaps[-1:] - 2 * overlaps[:-1]
+
+    return sum(weights[c] * of_class(c) for c in range(CLASSES))
 
 
 @functools.partial(jax.jit, static_argnames="count")
