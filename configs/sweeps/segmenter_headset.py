@@ -1,7 +1,7 @@
 """RITnet on simulated headset views of one kind of camera: how well does it read people whom it never saw?
 
 command:   eyegan sweep configs/sweeps/segmenter_headset.py --workdir runs/segmenter_headset --record segmenter_headset
-hardware:  one CPU core, three quarters of an hour; any accelerator
+hardware:  two CPU cores, twenty minutes; any accelerator
 """
 
 import runpy
