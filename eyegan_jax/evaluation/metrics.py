@@ -265,7 +265,7 @@ def at(figures: Any, path: str) -> Any:
     """The figure at ``path`` of nested dicts and lists, as in "swap.miou", "per_class.3"; None where there is none."""
     for key in path.split("."):
         if isinstance(figures, list):
-            figures = dict(zip(map(str, range(len(figures))), figures, strict=True))
+            figures = {str(i): figure for i, figure in enumerate(figures)}
         if not isinstance(figures, dict) or key not in figures:
             return None
         figures = figures[key]

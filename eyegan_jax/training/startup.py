@@ -17,6 +17,9 @@ from jax.experimental import multihost_utils
 from eyegan_jax import cache
 from eyegan_jax.errors import UserError
 
+SETTINGS: Any = jax.config
+"""Its fields are made at run time; newer releases alone declare them."""
+
 
 def start(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Set JAX up for a long command; call once, before anything touches a device.
@@ -31,8 +34,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     # A failed write is reported once, by whoever waits for it, not a second time by the event loop that ran it.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = partial(_report, sys.unraisablehook)
-    settings: Any = jax.config  # its fields are made at run time; newer releases alone declare them
-    if not settings.jax_compilation_cache_dir:
+    if not SETTINGS.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder("xla")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     told = {"--coordinator": coordinator, "--processes": processes, "--process": process}
@@ -53,8 +55,7 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
 
 def _computes_on_cpu() -> bool:
     """Whether JAX will find no accelerator, known without asking it: that would start the device."""
-    settings: Any = jax.config
-    if platforms := settings.jax_platforms:
+    if platforms := SETTINGS.jax_platforms:
         return platforms.split(",")[0] == "cpu"
     return not importlib.metadata.entry_points(group="jax_plugins") and importlib.util.find_spec("libtpu") is None
 
