@@ -185,9 +185,10 @@ class SimGAN:
         refined = fresh
         if use_history:
             refined = jnp.concatenate([fresh, histories.sample(state.history, sample_keys, fresh)], axis=1)
-        # Old images are read before new ones take their place: XLA would keep a copy of all of them instead.
-        refined, history = jax.lax.optimization_barrier((refined, state.history))
-        history = histories.push(history, push_keys, fresh[:, :half])
+        # Old images are read before new ones take their place: XLA would keep a copy of all of them instead. Images
+        # alone: JAX 0.10 takes all that passes a barrier together to differ over devices, and `filled` does not.
+        refined, old = jax.lax.optimization_barrier((refined, state.history.images))
+        history = histories.push(state.history.replace(images=old), push_keys, fresh[:, :half])
         return refined.reshape(images.shape), history
 
     def pictures(self, state: SimGANState, batch: Batch) -> jax.Array:
