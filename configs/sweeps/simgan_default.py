@@ -12,6 +12,5 @@ def get_sweep():
     configs = Path(__file__).parents[1]
     sweep = runpy.run_path(str(configs / "sweeps" / "simgan.py"))["get_sweep"]()
     config = runpy.run_path(str(configs / "simgan.py"))["get_config"]()
-    columns = {title: path.replace(".cnn.", ".resnet.") for title, path in sweep["columns"].items()}
     arms = {"default": {}, "as_rendered": {"simgan.equalised": False}, "no_history": {"simgan.history.size": 0}}
-    return sweep | {"config": config, "arms": arms, "columns": columns}
+    return sweep | {"config": config, "arms": arms}

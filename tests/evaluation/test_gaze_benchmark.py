@@ -35,8 +35,9 @@ HOW = fitting.Training(steps=150, batch=16, learning_rate=0.01)
 
 
 @pytest.fixture(autouse=True)
-def tiny_network(monkeypatch):
+def tiny_network(monkeypatch, tmp_path):
     monkeypatch.setattr(gaze, "NETWORKS", {"tiny": Tiny()})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def assert_trees_close(a, b):
@@ -100,6 +101,35 @@ def test_table_orders_the_arms_and_states_numbers():
     curve = rows["real"]["curve"]
     at_seven = curve["percent"][curve["limits"].index(7.0)]
     assert at_seven == pytest.approx(rows["real"]["within_7"]["mean"])
+
+
+def test_what_was_trained_once_is_not_trained_again(monkeypatch):
+    """As the raw and the real estimators of a sweep's runs; another seed, budget or augmentation is another one."""
+    trained = []
+
+    def counting(*arguments, **options):
+        trained.append(arguments)
+        return fitting.train_ensemble(*arguments, **options)
+
+    def noisy(key, images):
+        return images + jax.random.normal(key, images.shape)
+
+    monkeypatch.setattr(gaze, "train_ensemble", counting)
+    few = fitting.Training(steps=3, batch=4)
+
+    def error(seeds, how):
+        table = gaze.gaze_benchmark({"raw": eyes(20, 0), "refined": eyes(20, 1)}, eyes(10, 2), seeds, ["tiny"], how)
+        return [table["estimators"]["tiny"][name]["error"] for name in ("raw", "refined")]
+
+    first = error([0, 1], few)
+    assert len(trained) == 2 and first[0] != first[1]
+    assert error([0, 1], few) == first and len(trained) == 2
+    for seeds, how in (([0, 2], few), ([0, 1], fitting.Training(steps=4, batch=4))):
+        assert error(seeds, how) != first
+    assert len(trained) == 6
+    for _ in range(2):
+        error([0], fitting.Training(steps=3, batch=4, augment=noisy))
+    assert len(trained) == 10
 
 
 def test_gap_closed_is_the_quotient_of_means_for_errors_and_for_dice():

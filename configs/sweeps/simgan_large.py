@@ -1,0 +1,17 @@
+"""The ablations of configs/sweeps/simgan.py at the paper's size and length, for an accelerator.
+
+command:   eyegan sweep configs/sweeps/simgan_large.py --workdir runs/sweep-large [--index I] [--report]
+hardware:  an accelerator; 17 arms x 3 seeds, one run of configs/simgan.py:large each
+"""
+
+import runpy
+from pathlib import Path
+
+
+def get_sweep():
+    configs = Path(__file__).parents[1]
+    small = runpy.run_path(str(configs / "sweeps" / "simgan.py"))
+    config = runpy.run_path(str(configs / "simgan.py"))["get_config"]("large")
+    sweep = small["get_sweep"]()
+    columns = {title: path.replace(".resnet.", ".cnn.") for title, path in sweep["columns"].items()}
+    return sweep | {"config": config, "arms": small["arms"](config), "columns": columns}
