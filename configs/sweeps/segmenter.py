@@ -1,7 +1,7 @@
 """The segmenter that comes with the package: how well does it read simulated strangers, and real eyes it never saw?
 
 command:   eyegan sweep configs/sweeps/segmenter.py --workdir runs/segmenter_cameras --record segmenter
-hardware:  one CPU core, an hour and a half; any accelerator
+hardware:  one CPU core, forty minutes an arm; any accelerator
 real eyes: the MEYE images of the real test images, see docs/data.md
 """
 
@@ -18,6 +18,6 @@ def get_sweep():
     return {
         "config": runpy.run_path(str(configs / "segmenter.py"))["get_config"]("cameras"),
         "seeds": [0],
-        "arms": {"cameras": {}},
+        "arms": {"cameras": {}, "dropout": {"segmenter.dropout": 0.2}},
         "columns": unseen | real,
     }

@@ -1,7 +1,7 @@
 """The ablations of the SimGAN paper and of its re-implementations, three seeds each, in half of the default's time.
 
 command:   eyegan sweep configs/sweeps/simgan.py --workdir runs/sweep-simgan [--index $SLURM_ARRAY_TASK_ID] [--report]
-hardware:  two CPU cores or an accelerator; 17 arms x 3 seeds, about five minutes each on one core
+hardware:  two CPU cores or an accelerator; 19 arms x 3 seeds, about five minutes each on one core
 """
 
 import runpy
@@ -36,6 +36,7 @@ def arms(config):
     """What is changed in ``config``, by name. Other K_r make as many updates of the refiner with fewer steps."""
     updates = config.steps * config.simgan.refiner_updates
     no_history, last = {"simgan.history.size": 0}, {"simgan.averaging": 0.0}
+    fast = {"simgan.discriminator_optimiser.learning_rate": config.simgan.refiner_optimiser.learning_rate}
     return {
         "default": {},
         "no_history": no_history,
@@ -48,4 +49,7 @@ def arms(config):
         # The refiner as it stands after the last step, where no average hides how it swings.
         "last_refiner": last,
         "last_refiner_no_history": last | no_history,
+        # A discriminator that learns as fast as the refiner, and may forget as fast.
+        "fast_discriminator": fast,
+        "fast_discriminator_no_history": fast | no_history,
     }

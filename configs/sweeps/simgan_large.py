@@ -1,7 +1,7 @@
 """The ablations of configs/sweeps/simgan.py at the paper's size and length, for an accelerator.
 
 command:   eyegan sweep configs/sweeps/simgan_large.py --workdir runs/sweep-large [--index I] [--report]
-hardware:  an accelerator; 17 arms x 3 seeds, one run of configs/simgan.py:large each
+hardware:  an accelerator; 19 arms x 3 seeds, one run of configs/simgan.py:large each
 """
 
 import runpy
