@@ -23,5 +23,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.simulated.parts.tiles = stream_config("folder", dir=str(realdata_dir("unityeyes_tiles") or ""))
     config.data.simulated.parts.simulator = stream_config("simulator", domain="simulated", pool=4096)
     config.simgan.equalised = False  # whether the real eyes of a folder are, is not known
+    config.simgan.loss.regularisation = 0.01  # so the refiner has to change the tones, too
     config.data.real = stream_config("folder", dir=str(realdata_dir("mpiigaze") or ""))
     return apply_variant(config, variant, {name: simgan[name] for name in ("smoke", "large", "paper")})

@@ -15,8 +15,8 @@ from ml_collections.config_dict import placeholder
 
 from eyegan_jax.training.defaults import apply_variant
 
-RAW = ("simgan.equalised", False)
-"""MEYE's pictures are as the camera gave them."""
+RAW = (("simgan.equalised", False), ("simgan.loss.regularisation", 0.01))
+"""MEYE's pictures are as the camera gave them; the refiner has to change their tones."""
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -29,7 +29,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.domain = "simulated"  # of the renders that are refined
     # Each is a training config and what is changed in it.
     config.refiners = {
-        "simgan": ("configs/simgan.py", (RAW, ("steps", 380), ("batch_size", 16))),
+        "simgan": ("configs/simgan.py", (*RAW, ("steps", 380), ("batch_size", 16))),
         "cut": ("configs/cut.py", (("steps", 800), ("batch_size", 16))),
     }
     config.recommended = "cut"  # whose figures the record calls "refined"
@@ -44,7 +44,7 @@ def large(config: ml_collections.ConfigDict) -> None:
     config.renders = 8192
     sizes = (("batch_size", 16), ("dtype", "bfloat16"))
     config.refiners = {
-        "simgan": ("configs/simgan.py", (RAW, ("steps", 3000), ("simgan.averaging", 0.999), *sizes)),
+        "simgan": ("configs/simgan.py", (*RAW, ("steps", 3000), ("simgan.averaging", 0.999), *sizes)),
         "cut": ("configs/cut.py", (("steps", 6000), ("cut.averaging", 0.999), *sizes)),
     }
     config.segmenter = ("configs/segmenter.py:pupil", (("batch_size", 32), ("steps", 2000)))
@@ -54,6 +54,6 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.seeds, config.folds = (0,), 2
     config.image_shape = (32, 32, 1)
     config.renders = 64
-    config.refiners = {"simgan": ("configs/simgan.py:smoke", (RAW,)), "cut": ("configs/cut.py:smoke", ())}
+    config.refiners = {"simgan": ("configs/simgan.py:smoke", RAW), "cut": ("configs/cut.py:smoke", ())}
     sizes = (("segmenter.features", 4), ("segmenter.levels", 2), ("batch_size", 4), ("steps", 4))
     config.segmenter = ("configs/segmenter.py:pupil", sizes)

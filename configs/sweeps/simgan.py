@@ -1,7 +1,7 @@
 """The ablations of the SimGAN paper and of its re-implementations, three seeds each, in half of the default's time.
 
 command:   eyegan sweep configs/sweeps/simgan.py --workdir runs/sweep-simgan [--index $SLURM_ARRAY_TASK_ID] [--report]
-hardware:  two CPU cores or an accelerator; 19 arms x 3 seeds, about five minutes each on one core
+hardware:  two CPU cores or an accelerator; 21 arms x 3 seeds, about five minutes each on one core
 """
 
 import runpy
@@ -11,6 +11,7 @@ from pathlib import Path
 def get_sweep():
     config = runpy.run_path(str(Path(__file__).parents[1] / "simgan.py"))["get_config"]().unlock()
     config.steps = 530
+    config.simgan.loss.regularisation = 0.01  # the paper's
     config.simgan.averaging = 0.995  # a longer average would still be made of the first steps
     config.evaluation.update({"samples": 4096, "estimator_steps": 600})
     config.run.checkpoint_every = config.run.samples_every = 0
@@ -52,4 +53,5 @@ def arms(config):
         # A discriminator that learns as fast as the refiner, and may forget as fast.
         "fast_discriminator": fast,
         "fast_discriminator_no_history": fast | no_history,
+        **{f"lambda_{v:g}": {"simgan.loss.regularisation": v} for v in (0.03, 0.3)},
     }

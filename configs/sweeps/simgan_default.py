@@ -1,4 +1,4 @@
-"""``python train.py`` and ``python evaluate.py`` as they stand, on eyes as rendered, and without history; three seeds.
+"""``python train.py`` and ``python evaluate.py`` as they stand, and what single settings are worth; three seeds.
 
 command:   eyegan sweep configs/sweeps/simgan_default.py --workdir runs/default --record simgan_cpu
 hardware:  two CPU cores, under half an hour per seed (training and evaluation); any accelerator
@@ -12,5 +12,12 @@ def get_sweep():
     configs = Path(__file__).parents[1]
     sweep = runpy.run_path(str(configs / "sweeps" / "simgan.py"))["get_sweep"]()
     config = runpy.run_path(str(configs / "simgan.py"))["get_config"]()
-    arms = {"default": {}, "as_rendered": {"simgan.equalised": False}, "no_history": {"simgan.history.size": 0}}
+    no_history, publication = {"simgan.history.size": 0}, {"simgan.loss.regularisation": 0.01}
+    arms = {
+        "default": {},
+        "no_history": no_history,
+        "lambda_0.01": publication,
+        "lambda_0.01_no_history": publication | no_history,
+        "lambda_0.01_as_rendered": publication | {"simgan.equalised": False},
+    }
     return sweep | {"config": config, "arms": arms}
