@@ -42,7 +42,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     )
     config.simgan = simgan_config()
     config.simgan.equalised = True  # as the captured eyes are
-    # Ten times the paper's: refined eyes stay where the labels say, and look no less real (docs/simgan.md).
+    # Ten times that of `paper`: refined eyes stay where their labels say, and look no less real (docs/simgan.md).
     config.simgan.loss.regularisation = 0.1
     # Small enough for two cores: a narrow refiner that starts as the identity learns in minutes, not days. Narrower
     # still would save no time there: convolutions of 16 maps run at a quarter of the speed.

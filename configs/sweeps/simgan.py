@@ -1,7 +1,7 @@
 """The ablations of the SimGAN paper and of its re-implementations, three seeds each, in half of the default's time.
 
 command:   eyegan sweep configs/sweeps/simgan.py --workdir runs/sweep-simgan [--index $SLURM_ARRAY_TASK_ID] [--report]
-hardware:  two CPU cores or an accelerator; 21 arms x 3 seeds, about five minutes each on one core
+hardware:  two CPU cores or an accelerator; 23 arms x 3 seeds, about five minutes each on one core
 """
 
 import runpy
@@ -11,7 +11,7 @@ from pathlib import Path
 def get_sweep():
     config = runpy.run_path(str(Path(__file__).parents[1] / "simgan.py"))["get_config"]().unlock()
     config.steps = 530
-    config.simgan.loss.regularisation = 0.01  # the paper's
+    config.simgan.loss.regularisation = 0.01  # as in configs/simgan.py:paper
     config.simgan.averaging = 0.995  # a longer average would still be made of the first steps
     config.evaluation.update({"samples": 4096, "estimator_steps": 600})
     config.run.checkpoint_every = config.run.samples_every = 0
@@ -29,6 +29,8 @@ def get_sweep():
             "real pupils lower, px": "label_preservation.domains.down",
             "scatter, px": "label_preservation.scatter.mean",
             "KID": "distances.refined.kid.mean",
+            "refined eyes that D calls refined, %": "discriminator_accuracy.refined",
+            "real eyes that D calls real, %": "discriminator_accuracy.real",
         },
     }
 
@@ -37,9 +39,10 @@ def arms(config):
     """What is changed in ``config``, by name. Other K_r make as many updates of the refiner with fewer steps."""
     updates = config.steps * config.simgan.refiner_updates
     no_history, last = {"simgan.history.size": 0}, {"simgan.averaging": 0.0}
+    held = {"simgan.loss.regularisation": 0.1}
     fast = {"simgan.discriminator_optimiser.learning_rate": config.simgan.refiner_optimiser.learning_rate}
     return {
-        "default": {},
+        "baseline": {},
         "no_history": no_history,
         "global_loss": {"simgan.discriminator.decision": "global"},
         "no_pre-training": {"simgan.pretrain_refiner_steps": 0, "simgan.pretrain_discriminator_steps": 0},
@@ -54,4 +57,6 @@ def arms(config):
         "fast_discriminator": fast,
         "fast_discriminator_no_history": fast | no_history,
         **{f"lambda_{v:g}": {"simgan.loss.regularisation": v} for v in (0.03, 0.3)},
+        "fast_discriminator_lambda_0.1": fast | held,
+        "fast_discriminator_lambda_0.1_no_history": fast | held | no_history,
     }

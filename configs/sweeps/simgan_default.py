@@ -19,5 +19,7 @@ def get_sweep():
         "lambda_0.01": publication,
         "lambda_0.01_no_history": publication | no_history,
         "lambda_0.01_as_rendered": publication | {"simgan.equalised": False},
+        # Everything about the simulated eyes varied before they are refined; "raw" is of these eyes, too.
+        "randomized": {"data.simulated.domain": "randomized"},
     }
     return sweep | {"config": config, "arms": arms}

@@ -106,6 +106,8 @@ def gaze_benchmark(
     estimators: names of :data:`NETWORKS` and :data:`CLASSICAL`.
     how: the budget; a mapping gives single arms their own (an augmentation), ``""`` the others'.
 
+    Networks that were trained before, on the same eyes in the same way, are not trained again.
+
     Returns ``{"mean_gaze": error of always answering the test set's mean gaze, "estimators": {name: {set:
     summary + "n_train"}}, "gap_closed": {name: {set: ...}}}``, the latter with raw and real.
     """
