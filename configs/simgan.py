@@ -51,7 +51,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.simgan.refiner.output = "residual"
     config.simgan.pretrain_refiner_steps = 20
     config.simgan.pretrain_discriminator_steps = 50
-    # A discriminator that learns as fast as the refiner wins at once, and the refiner then learns nothing.
+    # The refiner learns nothing once the discriminator has won; whether it may be faster now: docs/simgan.md.
     config.simgan.refiner_optimiser = optimiser_config("adam", 1e-3, b1=0.5)
     config.simgan.discriminator_optimiser = optimiser_config("adam", 2e-4, b1=0.5)
     # Refiner and discriminator chase each other: over hundreds of steps the refined eyes drift a pixel away and back.

@@ -21,5 +21,6 @@ def get_sweep():
         "lambda_0.01_as_rendered": publication | {"simgan.equalised": False},
         # Everything about the simulated eyes varied before they are refined; "raw" is of these eyes, too.
         "randomized": {"data.simulated.domain": "randomized"},
+        "fast_discriminator": {"simgan.discriminator_optimiser.learning_rate": 1e-3},
     }
     return sweep | {"config": config, "arms": arms}
