@@ -96,6 +96,7 @@ def sweep_file(root, folder, **arms):
         "def get_sweep():\n"
         f"    config = runpy.run_path({str(root / 'configs' / 'simgan.py')!r})['get_config']('smoke').unlock()\n"
         "    config.image_shape, config.steps, config.simgan.refiner.width = (12, 16, 1), 2, 4\n"
+        "    config.simgan.loss.regularisation = 0.01\n"
         "    for name in ('simulated', 'real'):\n"
         "        config.data[name].kind = 'folder'\n"
         f"        config.data[name].dir = {str(folder)!r} + '/' + name\n"
