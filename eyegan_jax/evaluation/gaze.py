@@ -139,7 +139,7 @@ def gaze_benchmark(
     return table
 
 
-def _predictions(estimator, eyes, test: Eyes, seeds, how: Training) -> Sequence[np.ndarray]:
+def _predictions(estimator, eyes, test: Eyes, seeds, how: Training) -> list[np.ndarray]:
     if estimator in CLASSICAL:
         per_seed = [eyes] * len(seeds) if isinstance(eyes, Eyes) else eyes
         return [_classical_predictions(estimator, e, test, s) for e, s in zip(per_seed, seeds, strict=True)]
@@ -148,10 +148,10 @@ def _predictions(estimator, eyes, test: Eyes, seeds, how: Training) -> Sequence[
         return {"gaze": np.stack(_network_predictions(NETWORKS[estimator], eyes, test, seeds, how))}
 
     if how.augment is not None:  # a function, of which nothing tells whether it is the same as last time
-        return fit()["gaze"]
+        return list(fit()["gaze"])
     # The runs of a sweep share all but their refined eyes.
     what = f"gaze read by {(NETWORKS[estimator], list(seeds), how)} {cache.code(__name__)}"
-    return cache.kept(what, (eyes, test.images), fit)["gaze"]
+    return list(cache.kept(what, (eyes, test.images), fit)["gaze"])
 
 
 def _network_predictions(network, eyes, test: Eyes, seeds, how: Training) -> list[np.ndarray]:
