@@ -92,7 +92,8 @@ def main() -> None:
     for members, row in table.items():
         print(f"{members} members: {row['seconds_per_member']:.4f} s per member and step, saved {row['saved']:.0%}")
     name = "ensemble_cpu" if jax.default_backend() == "cpu" else "ensemble_gpu"
-    command = f"python benchmarks/ensemble.py --config={arguments.config} --dtype {arguments.dtype}"
+    numbers = f"--members {' '.join(map(str, arguments.members))} --repeats {arguments.repeats}"
+    command = f"python benchmarks/ensemble.py {numbers} --config={arguments.config} --dtype {arguments.dtype}"
     print(results.record(name, command, config(), table, [0], arguments.out))
 
 
