@@ -24,5 +24,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.simulated.parts.simulator = stream_config("simulator", domain="simulated", pool=4096)
     config.simgan.equalised = False  # whether the real eyes of a folder are, is not known
     config.simgan.loss.regularisation = 0.01  # so the refiner has to change the tones, too
+    config.simgan.discriminator_optimiser.learning_rate = 2e-4  # a faster one was tried on equalised eyes only
     config.data.real = stream_config("folder", dir=str(realdata_dir("mpiigaze") or ""))
     return apply_variant(config, variant, {name: simgan[name] for name in ("smoke", "large", "paper")})

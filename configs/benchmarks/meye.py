@@ -15,7 +15,11 @@ from ml_collections.config_dict import placeholder
 
 from eyegan_jax.training.defaults import apply_variant
 
-RAW = (("simgan.equalised", False), ("simgan.loss.regularisation", 0.01))
+RAW = (
+    ("simgan.equalised", False),
+    ("simgan.loss.regularisation", 0.01),
+    ("simgan.discriminator_optimiser.learning_rate", 2e-4),
+)
 """MEYE's pictures are as the camera gave them; the refiner has to change their tones."""
 
 

@@ -12,6 +12,7 @@ def get_sweep():
     config = runpy.run_path(str(Path(__file__).parents[1] / "simgan.py"))["get_config"]().unlock()
     config.steps = 530
     config.simgan.loss.regularisation = 0.01  # as in configs/simgan.py:paper
+    config.simgan.discriminator_optimiser.learning_rate = 2e-4  # a fifth of the refiner's
     config.simgan.averaging = 0.995  # a longer average would still be made of the first steps
     config.evaluation.update({"samples": 4096, "estimator_steps": 600})
     config.run.checkpoint_every = config.run.samples_every = 0

@@ -13,6 +13,7 @@ def get_sweep():
     small = runpy.run_path(str(configs / "sweeps" / "simgan.py"))
     config = runpy.run_path(str(configs / "simgan.py"))["get_config"]("large").unlock()
     config.simgan.loss.regularisation = 0.01  # as in configs/simgan.py:paper
+    config.simgan.discriminator_optimiser.learning_rate = config.simgan.refiner_optimiser.learning_rate / 5
     sweep = small["get_sweep"]()
     columns = {title: path.replace(".resnet.", ".cnn.") for title, path in sweep["columns"].items()}
     return sweep | {"config": config.lock(), "arms": small["arms"](config), "columns": columns}
