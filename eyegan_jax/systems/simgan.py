@@ -19,7 +19,15 @@ from eyegan_jax.networks.discriminator import GAZE, HAND, Discriminator
 from eyegan_jax.networks.gaze_estimator import GazeFeatures
 from eyegan_jax.networks.refiner import Refiner
 from eyegan_jax.systems import history as histories
-from eyegan_jax.systems.base import AXIS, Batch, Metrics, Phase, mean_over_devices, repeat, value_and_mean_gradient
+from eyegan_jax.systems.base import (
+    AXIS,
+    Batch,
+    Metrics,
+    Phase,
+    mean_over_devices,
+    repeat,
+    value_and_mean_gradient_in_parts,
+)
 from eyegan_jax.systems.optimisers import build_optimiser
 
 SCALARS = {"simgan.loss.regularisation": "regularisation", "simgan.averaging": "averaging"}
@@ -125,7 +133,7 @@ class SimGAN:
     def _update_refiner(self, state: SimGANState, images: jax.Array, adversarial: bool) -> tuple[SimGANState, Metrics]:
         """One descent on ``L_R = l_real + lambda l_reg`` (equation 4), D fixed."""
 
-        def loss(params):
+        def loss(params, images):
             refined = self.refiner.apply({"params": params}, images)
             regularisation = losses.self_regularisation(refined, images, self.psi, self.reduction)
             if not adversarial:
@@ -136,7 +144,7 @@ class SimGAN:
             total = realism + self.regularisation * regularisation
             return total, {"loss/realism": realism, "loss/regularisation": regularisation}
 
-        (value, parts), gradient = value_and_mean_gradient(loss, state.refiner)
+        (value, parts), gradient = value_and_mean_gradient_in_parts(loss, state.refiner, images)
         updates, optimiser = self.refiner_optimiser.update(gradient, state.refiner_optimiser, state.refiner)
         refiner = optax.apply_updates(state.refiner, updates)
         average = optax.incremental_update(refiner, state.refiner_average, 1.0 - self.averaging)
@@ -152,10 +160,10 @@ class SimGAN:
         """One descent on ``L_D`` (equation 2), R fixed; half of the refined images from the history."""
         refined, history = self._refined_batch(state, images, key, use_history)
 
-        def loss(params):
+        def loss(params, refined, real):
             return discriminator_loss(self.discriminator, params, refined, real, self.reduction)
 
-        (value, parts), gradient = value_and_mean_gradient(loss, state.discriminator)
+        (value, parts), gradient = value_and_mean_gradient_in_parts(loss, state.discriminator, refined, real)
         updates, optimiser = self.discriminator_optimiser.update(
             gradient, state.discriminator_optimiser, state.discriminator
         )

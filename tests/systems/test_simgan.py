@@ -1,5 +1,10 @@
 """SimGAN's updates: who is trained when, and the same step on one and on eight devices, pmap and shard_map."""
 
+from functools import partial
+from unittest import mock
+
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -11,7 +16,7 @@ from eyegan_jax import losses
 from eyegan_jax.data import geometry
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
-from eyegan_jax.systems import simgan
+from eyegan_jax.systems import base, simgan
 from eyegan_jax.systems.base import Phase
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -77,6 +82,47 @@ def test_eight_devices_equal_one_under_both_wrappers(root):
         assert difference.max() <= 1 and (difference > 0).mean() < 0.01
         for name, value in reference_metrics.items():
             np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_large_batch_in_parts_gives_the_gradient_of_the_whole(root, monkeypatch):
+    """Sixteen images where five fit are four parts of four; two on each of eight devices are two parts of one."""
+    system = simgan.build(config_of(root))
+    whole, whole_metrics = run(system, "pmap", 1, ALL)
+    for fitting, wrapper, devices in ((5, "pmap", 1), (1, "shard_map", 8)):
+        monkeypatch.setattr(base, "CPU_PIXELS", fitting * 12 * 16)
+        state, metrics = run(system, wrapper, devices, ALL)
+        for name in ("refiner", "discriminator", "refiner_average"):
+            jax.tree.map(
+                partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5), getattr(state, name), getattr(whole, name)
+            )
+        for name, value in whole_metrics.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=1e-4, err_msg=name)
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(st.integers(1, 12), st.integers(1, 14), st.integers(0, 2**32 - 1))
+def test_gradient_in_parts_of_any_size(size, fitting, seed):
+    """Against the derivative of the mean of (a x)^2, worked out by hand."""
+    images = np.random.default_rng(seed).normal(size=(size, 2, 3, 1)).astype(np.float32)
+
+    def loss(a, x):
+        return jnp.mean((a * x) ** 2), jnp.mean(x)
+
+    largest = []
+
+    def watched(a, x):
+        largest.append(len(x))
+        return loss(a, x)
+
+    with mock.patch.object(base, "CPU_PIXELS", fitting * 6):
+        step = partial(base.value_and_mean_gradient_in_parts, watched)
+        found = jax.pmap(step, axis_name=base.AXIS)(jnp.full((1,), 1.5), images[None])
+    (value, mean), gradient = jax.tree.map(lambda leaf: leaf[0], found)
+    square = np.mean(images.astype(np.float64) ** 2)
+    np.testing.assert_allclose(
+        [value, mean, gradient], [2.25 * square, images.mean(), 3 * square], rtol=1e-4, atol=1e-6
+    )
+    assert max(largest) <= fitting
 
 
 def test_each_phase_trains_its_own_network(root):
