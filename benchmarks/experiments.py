@@ -2,13 +2,16 @@
 
 import argparse
 import runpy
+import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 
+from eyegan_jax.cli import override
 from eyegan_jax.training import startup
 from eyegan_jax.training.loop import train
 
@@ -16,20 +19,37 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parser(doc: str | None, config: str) -> argparse.ArgumentParser:
-    """The flags that these benchmarks share."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The flags that these benchmarks share; :func:`begin` reads them."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     made.add_argument("--workdir", type=Path, required=True)
-    made.add_argument("--config", default=config)
+    made.add_argument("--config", default=config, help="--config.NAME=VALUE changes a setting of it")
     made.add_argument("--seeds", type=int, nargs="+")
     made.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     return made
 
 
-def begin(arguments: argparse.Namespace) -> tuple[ml_collections.ConfigDict, Path, list[int]]:
-    """JAX set up for a long command; the experiment that was chosen, its absolute workdir and its seeds."""
+@dataclass(frozen=True)
+class Chosen:
+    """What a command line asks for: the experiment with its changes, where it lives, and how to ask for it again."""
+
+    experiment: ml_collections.ConfigDict
+    workdir: Path
+    seeds: list[int]
+    command: str
+    arguments: argparse.Namespace
+
+
+def begin(flags: argparse.ArgumentParser) -> Chosen:
+    """Read the command line and set JAX up for a long command. Raises UserError for settings that do not exist."""
+    arguments, changes = flags.parse_known_args()
+    experiment = override(load(arguments.config), changes)
     startup.start()
-    experiment = load(arguments.config)
-    return experiment, arguments.workdir.resolve(), arguments.seeds or list(experiment.seeds)
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", f"--config={arguments.config}", *changes])
+    return Chosen(
+        experiment, arguments.workdir.resolve(), arguments.seeds or list(experiment.seeds), command, arguments
+    )
 
 
 def load(path: str) -> ml_collections.ConfigDict:

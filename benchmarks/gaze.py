@@ -1,7 +1,7 @@
 """The gaze benchmark: refiners trained per seed, estimators on every arm's eyes, all tested on the same real eyes.
 
-    python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]] [--seeds 0 1 2]
-        [--out docs/results]
+    python benchmarks/gaze.py --workdir=DIR [--config=configs/benchmarks/gaze.py[:variant]]
+        [--config.NAME=VALUE] [--seeds 0 1 2] [--out docs/results]
 
 Trainings, finished estimators and pictures stay in DIR; the same command goes on where it was cut off.
 """
@@ -136,16 +136,15 @@ def as_text(table: dict) -> str:
 
 
 def main() -> None:
-    arguments = parser(__doc__, "configs/benchmarks/gaze.py").parse_args()
-    experiment, workdir, seeds = begin(arguments)
+    chosen = begin(parser(__doc__, "configs/benchmarks/gaze.py"))
+    experiment, workdir, seeds = chosen.experiment, chosen.workdir, chosen.seeds
     for seed in seeds:
         for name in experiment.refiners:
             train_arm(refiner_config(experiment, name, seed), workdir / f"seed{seed}" / name)
     table = judge(experiment, workdir, seeds)
-    command = f"python benchmarks/gaze.py --config={arguments.config}"
-    name = record_name("gaze", variant_of(arguments.config))
+    name = record_name("gaze", variant_of(chosen.arguments.config))
     found = headline(experiment, table) | table
-    path = results.record(name, command, experiment, found, seeds, arguments.out)
+    path = results.record(name, chosen.command, experiment, found, seeds, chosen.arguments.out)
     print(f"{as_text(table)}\nwritten: {path}, {workdir}/eyes.png, {workdir}/curve.png")
 
 

@@ -1,7 +1,7 @@
 """The infrared benchmark: pupil segmenters trained on renders as they are, made real, or varied; judged on real eyes.
 
-    python benchmarks/meye.py --workdir=DIR [--config=configs/benchmarks/meye.py[:variant]] [--data=FOLDER]
-        [--seeds 0 1 2] [--out docs/results]
+    python benchmarks/meye.py --workdir=DIR [--config=configs/benchmarks/meye.py[:variant]]
+        [--config.data.dir=FOLDER] [--seeds 0 1 2] [--out docs/results]
 
 Leave-people-out: neither refiner nor segmenter sees a test person; the refiners see the others' images, not their
 masks. Trainings and written images stay in DIR; the same command goes on where it was cut off.
@@ -22,6 +22,7 @@ from eyegan_jax.data.decode import decode_image
 from eyegan_jax.data.geometry import resize
 from eyegan_jax.data.simulated import write_simulated
 from eyegan_jax.data.streams import stream_config
+from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation import domain_arms, report, results
 from eyegan_jax.evaluation.gaze import gap_closed
 from eyegan_jax.evaluation.metrics import Mean
@@ -187,13 +188,13 @@ def as_text(merged: dict, tables: int) -> str:
 
 
 def main() -> None:
-    flags = parser(__doc__, "configs/benchmarks/meye.py")
-    flags.add_argument("--data", type=Path, help="a folder of MEYE's form (default: the config's, or the test images)")
-    arguments = flags.parse_args()
-    experiment, workdir, seeds = begin(arguments)
-    data = arguments.data or experiment.data.dir or realdata_dir("meye")
+    chosen = begin(parser(__doc__, "configs/benchmarks/meye.py"))
+    experiment, workdir, seeds = chosen.experiment, chosen.workdir, chosen.seeds
+    data = experiment.data.dir or realdata_dir("meye")
     if data is None:
-        flags.error("--data: expected a folder of MEYE's form, found no real test images either (docs/data.md)")
+        raise UserError(
+            "--config.data.dir: expected a folder of MEYE's form, found no real test images either (docs/data.md)"
+        )
     folds = [Fold(experiment, workdir, Path(data), number) for number in range(experiment.folds)]
     write_renders(experiment, folds[0])
     tables = {f"fold{n}_seed{s}": judge(fold, s) for n, fold in enumerate(folds) for s in seeds}
@@ -201,9 +202,8 @@ def main() -> None:
     merged = summary(tables)
     found = headline(experiment, tables, merged)
     found |= {"table": merged, "runs": tables, "test_people": {f"fold{n}": f.test for n, f in enumerate(folds)}}
-    command = f"python benchmarks/meye.py --config={arguments.config}"
-    name = record_name("meye", variant_of(arguments.config))
-    path = results.record(name, command, experiment, found, seeds, arguments.out)
+    name = record_name("meye", variant_of(chosen.arguments.config))
+    path = results.record(name, chosen.command, experiment, found, seeds, chosen.arguments.out)
     print(f"{as_text(merged, len(tables))}\nwritten: {path}, {workdir}/sheet.png")
 
 

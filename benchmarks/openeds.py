@@ -112,8 +112,8 @@ def over_seeds(tables: list[dict]) -> dict:
 def main() -> None:
     flags = parser(__doc__, "configs/benchmarks/openeds.py")
     flags.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
-    arguments = flags.parse_args()
-    experiment, workdir, seeds = begin(arguments)
+    chosen = begin(flags)
+    experiment, workdir, seeds, arguments = chosen.experiment, chosen.workdir, chosen.seeds, chosen.arguments
     for seed in seeds:
         for stage in arguments.stages:
             for arm in {"segmenters": ("segmenter", "segmenter_judge"), "judge": ()}.get(stage, (stage,)):
@@ -132,10 +132,9 @@ def main() -> None:
         "fusion_is_dominated_by": synthesis.dominated(merged["fusion"], published),
         "per_seed": {path.parent.name: table for path, table in zip(done, tables, strict=True)},
     }
-    command = f"python benchmarks/openeds.py --config={arguments.config}"
     seeds_done = [int(path.parent.name.removeprefix("seed")) for path in done]
     name = record_name("residual", variant_of(arguments.config))
-    path = results.record(name, command, experiment, found, seeds_done, arguments.out)
+    path = results.record(name, chosen.command, experiment, found, seeds_done, arguments.out)
     print(f"over {len(tables)} seed(s)\n{synthesis.as_text(merged)}\nwritten: {path}")
 
 

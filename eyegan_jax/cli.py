@@ -25,6 +25,7 @@ def reporting_user_errors() -> Iterator[None]:
     """
     try:
         yield
+        _end_output()
         return
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
@@ -47,6 +48,14 @@ def reporting_user_errors() -> Iterator[None]:
         sys.stderr.flush()
         os._exit(status)
     raise SystemExit(status)
+
+
+def _end_output() -> None:
+    """Write out what is printed. A reader that has left (``| head``) has seen enough: no traceback for that."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_of_several() -> bool:
@@ -192,9 +201,11 @@ def override(config: Any, arguments: Sequence[str]) -> Any:
     if unknown:
         raise UserError(f"expected --workdir=DIR and --config.NAME=VALUE, found {unknown[0]!r}")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config.lock(), flag_values=values)
+    # Its own arguments, since what it finds in the process's might be another config's.
+    argv = ["", *arguments]
     try:
-        values(["evaluate.py", *arguments])
+        config_flags.DEFINE_config_dict("config", config.lock(), flag_values=values, sys_argv=argv)
+        values(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _wrong_setting(error) from None
     return values.config

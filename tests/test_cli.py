@@ -165,6 +165,18 @@ def test_the_real_script_does_the_same(root, images, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: config.data.real: ") and "Traceback" not in done.stderr
 
 
+def test_a_reader_that_leaves_is_no_error(root, images, tmp_path):
+    """``eyegan ... | true``: the work is done, and nothing is said."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "eyegan_jax", "refine", str(images / "real"), str(tmp_path / "out")]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(root)}
+    done = subprocess.run(command, env=env, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    os.close(write)
+    assert done.returncode == 0 and "BrokenPipe" not in done.stderr
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_of_every_command(monkeypatch, capsys, flag):
     for run, argv in (

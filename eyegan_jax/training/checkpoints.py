@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import re
 import shutil
 import sys
 import warnings
@@ -178,6 +180,9 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
+    # What writes the arrays is no Python: its message ends with the system's number, behind a path for every layer.
+    if number := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(number[1]))
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 

@@ -87,7 +87,7 @@ def test_small_file_system(images, straight, tmp_path):
     """The same on a file system that really is full."""
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(mount)], capture_output=True).returncode:
         pytest.skip("this machine allows no mounts")
     try:
         workdir = mount / "run"

@@ -8,9 +8,6 @@ import pytest
 from test_parallel import close
 from tinyrun import TOTAL, assert_same_bits, finish, flags, losses_of, start, state_of, steps_of
 
-# Minutes of starting and compiling several processes: the long form, `pytest -m slow tests/training`.
-pytestmark = pytest.mark.slow
-
 BOUND = 60
 """Seconds within which the rest of a job must notice that a process is gone."""
 
@@ -69,6 +66,7 @@ def test_four_processes_of_two_devices_under_shard_map(images, straight, tmp_pat
     same_networks(tmp_path / "run", straight)
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_stops_all_at_one_step_and_the_resumed_job_ends_with_the_same_bits(images, two, tmp_path):
     workdir = tmp_path / "run"
     (out, _), _ = finish_all(job(workdir, flags(images), 2, events={1: "sigterm@15"}))
@@ -84,7 +82,7 @@ def test_sigterm_to_one_stops_all_at_one_step_and_the_resumed_job_ends_with_the_
 def test_sigkill_of_one_stops_the_job_in_time_and_the_resumed_job_ends_with_the_same_bits(images, two, tmp_path):
     workdir = tmp_path / "run"
     processes = job(workdir, flags(images), 2, events={1: "sigkill@25"})
-    processes[1].wait(timeout=300)
+    processes[1].communicate(timeout=300)
     assert processes[1].returncode == -signal.SIGKILL
     began = time.monotonic()
     _, err = processes[0].communicate(timeout=2 * BOUND)
