@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 
+import ml_collections
 import numpy as np
 import pytest
+from ml_collections.config_dict import placeholder
 from PIL import Image
 
 from eyegan_jax import cli, commands
+from eyegan_jax.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,17 @@ def test_the_real_script_does_the_same(root, images, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: config.data.real: ") and "Traceback" not in done.stderr
 
 
+def test_settings_are_changed_by_the_arguments_given_not_by_the_process(monkeypatch):
+    """A benchmark's ``--config=FILE`` names another kind of file than the flags of its settings."""
+    monkeypatch.setattr("sys.argv", ["meye.py", "--config=configs/benchmarks/meye.py:smoke", "--config.folds=9"])
+    config = ml_collections.ConfigDict({"folds": 2, "data": {"dir": placeholder(str)}})
+    changed = cli.override(config, ["--config.folds=4", "--config.data.dir=eyes"])
+    assert changed.to_dict() == {"folds": 4, "data": {"dir": "eyes"}}
+    for wrong in (["--config.fold=4"], ["--config.folds=four"], ["--folds=4"]):
+        with pytest.raises(UserError, match="fold"):
+            cli.override(config, wrong)
+
+
 def test_a_reader_that_leaves_is_no_error(root, images, tmp_path):
     """``eyegan ... | true``: the work is done, and nothing is said."""
     read, write = os.pipe()
@@ -214,6 +228,7 @@ def test_refining_without_a_model_is_named(monkeypatch, capsys, images, tmp_path
 @pytest.mark.parametrize(("command", "system"), [("redirect --yaw 5", "redirect"), ("edit --text open", "text_edit")])
 def test_a_command_whose_model_nobody_has_trained_says_how_to(monkeypatch, capsys, images, tmp_path, command, system):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eyegan_jax.models.RELEASED", tmp_path / "nothing comes with this build")
     name, *flags = command.split()
     argv = ["eyegan", name, str(images / "real"), str(tmp_path / "out"), *flags]
     status, line = outcome(lambda: commands.main(argv[1:]), argv, monkeypatch, capsys)
