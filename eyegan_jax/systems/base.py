@@ -96,10 +96,11 @@ def value_and_mean_gradient_in_parts(loss: Callable[..., tuple[jax.Array, Any]],
     """
     size = len(batch[0])
     fitting = max(1, CPU_PIXELS // (batch[0].shape[1] * batch[0].shape[2]))
-    count = next(n for n in range(1, size + 1) if size % n == 0 and size // n <= fitting)
-    if count == 1 or jax.default_backend() != "cpu":
+    part = max(n for n in range(1, fitting + 1) if size % n == 0)
+    # Crumbs, where the size has no better divisor, would take longer than the whole.
+    if part == size or 4 * part < fitting or jax.default_backend() != "cpu":
         return value_and_mean_gradient(loss, params, *batch)
-    parts = [leaf.reshape(count, size // count, *leaf.shape[1:]) for leaf in batch]
+    parts = [leaf.reshape(-1, part, *leaf.shape[1:]) for leaf in batch]
     local = vary(params)
     found = jax.lax.map(lambda part: jax.value_and_grad(loss, has_aux=True)(local, *part), parts)
     (value, aux), gradient = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), found)
