@@ -3,7 +3,7 @@
 command:   python train.py --config=configs/redirect.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke     the real code with tiny networks, under 40 seconds
-           cpu       32x48 pixels and small networks: about a quarter of an hour on two cores
+           cpu       32x48 pixels and small networks, half an hour on one core; comes with the package
            large     wider networks and longer training at 64x96
            infrared  close-up eyes of infrared trackers, for pictures such as MEYE's and mrgaze's
            nocontext ablation: the painter sees the mask and the style alone, no draft of the picture
@@ -168,7 +168,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 1)
     config.batch_size = 8
-    config.steps = 900
+    config.steps = 1800
     config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 4096, 4096, 1024
     config.data.eyes.domain = "captured"  # as wide as half a thousand steps can learn
     config.segmenter.update({"features": 12, "levels": 3, "dropout": 0.0})

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eyegan_jax import redirecting
 from eyegan_jax.data.geometry import equalize
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.metrics import mean_iou
+from eyegan_jax.evaluation.pupil import pupil_centres
 from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.interchange.export import export_refiner
 from eyegan_jax.models import RELEASED, load_model, release, released
@@ -45,6 +47,17 @@ def test_released_segmenter_is_the_published_network_and_reads_strangers():
     view = find_view("openeds_160x100").resized(128, 128)
     eyes = simulated_people("captured", view, people=2, images=4, first_person=2_000_000)
     assert mean_iou(np.asarray(segment_images(model, eyes["image"])), eyes["mask"])["miou"] > 0.7
+
+
+def test_released_redirector_moves_the_pupils_of_strangers():
+    """Yaw is positive towards the left edge: the pupil, found by a detector that learns nothing, goes there."""
+    tool = redirecting.redirector(load_model(released("redirect"), redirecting.STATE))
+    view = find_view("unityeyes_72x120").resized(*tool.shape[:2])
+    eyes = simulated_people("simulated", view, people=12, images=1, first_person=2_000_000)["image"]
+    angles = (-20.0, -10.0, 0.0, 10.0, 20.0)
+    across = [pupil_centres(tool.turn(eyes, np.tile([0.0, yaw], (len(eyes), 1))))[0][:, 0] for yaw in angles]
+    assert (np.diff(np.mean(across, axis=1)) < -0.5).all()  # pixels of 48, for every ten degrees
+    assert np.mean(across[0] > across[-1]) > 0.9
 
 
 def test_colour_images_keep_their_colour_differences(images):
