@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from eyegan_jax import systems
+from eyegan_jax import segmenting, systems
 from eyegan_jax.bulk import Report, process_folder, process_picture
 from eyegan_jax.data.geometry import resample
 from eyegan_jax.data.pipeline import in_channels
@@ -24,7 +24,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.eye_finding import find_eye, opening_of
 from eyegan_jax.images import to_float, to_uint8
-from eyegan_jax.models import Model, load_model
+from eyegan_jax.models import Model, load_model, released
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.systems.redirect import REACH
 
@@ -77,14 +77,13 @@ class Redirector:
 
     read: images to (pitch, yaw) ``[N, 2]`` in degrees. turn: images, angles ``[N, 2]`` in degrees and further pictures
     of the same people ``[N, k, H, W, C]`` (or None) to images. opening: images to the share ``[N]`` that shows an open
-    eye. masks: class probabilities ``[N, H, W, 4]`` of images of any size; None for a model without a segmenter.
+    eye.
     """
 
     shape: tuple[int, int, int]
     read: Callable[[np.ndarray], np.ndarray]
     turn: Callable[..., np.ndarray]
     opening: Callable[[np.ndarray], np.ndarray]
-    masks: Callable[[np.ndarray], np.ndarray] | None
 
 
 def redirector(model: Model, batch: int = 16) -> Redirector:
@@ -116,7 +115,18 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
         # Without a segmenter every picture counts as an open eye.
         return np.ones(len(images)) if masks is None else in_batches(lambda x: opening_of(masks(x)), images, batch)
 
-    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), turn_all, opening, masks)
+    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), turn_all, opening)
+
+
+def eye_finder(shape: Sequence[int]) -> Callable[[np.ndarray], Box | None]:
+    """A function from a photo, uint8 ``[H, W, 1 or 3]``, to the box of its eye with the proportions of ``shape``.
+
+    By the segmenter that comes with the package, which has seen more kinds of pictures than a redirector's own.
+    """
+    model = load_model(released("segmenter"), segmenting.STATE)
+    wide = model.config.image_shape[1]
+    seen = (round(wide * shape[0] / shape[1]), wide, 1)
+    return partial(find_eye, segmenting.class_probabilities(model), shape=seen)
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ class _Job:
     tool: Redirector
     wish: Wish
     box: Box | None
-    search: bool
+    find: Callable[[np.ndarray], Box | None] | None
     warnings: dict[str, str] = field(default_factory=dict)
 
     def boxes(self, pictures: np.ndarray) -> list[Box]:
@@ -210,11 +220,9 @@ class _Job:
         if self.box is not None:
             return [self.box] * len(pictures)
         whole = middle_box(height, width, self.tool.shape)
-        if not self.search:
+        if self.find is None:
             return [whole] * len(pictures)
-        if self.tool.masks is None:
-            raise UserError("--paste: expected --box LEFT,TOP,RIGHT,BOTTOM, since this model cannot find eyes")
-        return [find_eye(self.tool.masks, picture, self.tool.shape) or whole for picture in pictures]
+        return [self.find(picture) or whole for picture in pictures]
 
     def outputs(self, name: str, result: Redirected) -> dict[str, np.ndarray]:
         if result.warning:
@@ -251,7 +259,7 @@ def redirect_folder(
     tool = redirector(model, batch)
     if sweep == 1 or sweep < 0:
         raise UserError(f"--sweep: expected at least 2 steps, found {sweep}")
-    job = _Job(tool, wish, box, paste)
+    job = _Job(tool, wish, box, eye_finder(tool.shape) if paste and box is None else None)
     source, dest = Path(source), Path(dest)
     if source.is_file():
         # DEST is a file, or a folder where the picture keeps its name.

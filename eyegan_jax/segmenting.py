@@ -1,5 +1,6 @@
 """``eyegan segment``: a trained segmenter over a folder of eye images."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from eyegan_jax.systems.segmenter import PUPIL
 
 STATE = ("average",)
 """What a segmenter's state holds for use after training."""
+
+
+def class_probabilities(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 images ``[B, H, W, 1 or 3]`` of any size to class probabilities ``[B, H, W, 4]``."""
+    system: Any = systems.build_system(model.config)
+    apply = jax.jit(partial(system.segment, model.params["average"]))
+    return lambda images: np.asarray(apply(images))
 
 
 def segment_images(model: Model, images: jax.Array) -> jax.Array:
