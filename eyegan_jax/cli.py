@@ -18,7 +18,7 @@ DEFAULT_CONFIG = ROOT / "configs" / "simgan.py"
 
 @contextlib.contextmanager
 def reporting_user_errors() -> Iterator[None]:
-    """Print a UserError as one line and exit with status 2; let everything else through.
+    """Print a UserError as one line and exit with status 2, Ctrl-C with 130; let everything else through.
 
     One of several processes leaves at once, whatever failed: the ordinary end of a process would wait for the others,
     which wait for it. So does one that finds another gone; it says so and exits with status 1.
@@ -30,6 +30,9 @@ def reporting_user_errors() -> Iterator[None]:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         status = 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        status = 130  # the shell's convention for Ctrl-C
     except Exception as error:
         if not _one_of_several():
             raise
@@ -147,7 +150,7 @@ def train_main(argv: Sequence[str]) -> int:
         outcome = train(config, workdir)
         if jax.process_index() == 0:
             _print_outcome(outcome, workdir)
-    # The shell's convention for Ctrl-C; a preempted job (SIGTERM) has done all it should.
+    # As above for Ctrl-C; a preempted job (SIGTERM) has done all it should.
     return 130 if outcome.interrupted == 2 else 0
 
 

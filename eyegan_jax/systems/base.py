@@ -102,7 +102,7 @@ def value_and_mean_gradient_in_parts(loss: Callable[..., tuple[jax.Array, Any]],
         return value_and_mean_gradient(loss, params, *batch)
     parts = [leaf.reshape(-1, part, *leaf.shape[1:]) for leaf in batch]
     local = vary(params)
-    found = jax.lax.map(lambda part: jax.value_and_grad(loss, has_aux=True)(local, *part), parts)
+    found = jax.lax.map(lambda images: jax.value_and_grad(loss, has_aux=True)(local, *images), parts)
     (value, aux), gradient = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), found)
     return (mean_over_devices(value), aux), mean_over_devices(gradient)
 
