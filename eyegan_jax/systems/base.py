@@ -95,7 +95,7 @@ def value_and_mean_gradient_in_parts(loss: Callable[..., tuple[jax.Array, Any]],
     part only. The sum is the same but for the order of its terms.
     """
     size = len(batch[0])
-    fitting = max(1, CPU_PIXELS // (batch[0].shape[1] * batch[0].shape[2]))
+    fitting = min(size, max(1, CPU_PIXELS // (batch[0].shape[1] * batch[0].shape[2])))
     part = max(n for n in range(1, fitting + 1) if size % n == 0)
     # Crumbs, where the size has no better divisor, would take longer than the whole.
     if part == size or 4 * part < fitting or jax.default_backend() != "cpu":
