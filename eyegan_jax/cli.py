@@ -202,7 +202,7 @@ def override(config: Any, arguments: Sequence[str]) -> Any:
 
     unknown = [argument for argument in arguments if not argument.startswith("--config.")]
     if unknown:
-        raise UserError(f"expected --workdir=DIR and --config.NAME=VALUE, found {unknown[0]!r}")
+        raise UserError(f"expected a flag of --help or --config.NAME=VALUE, found {unknown[0]!r}")
     values = flags.FlagValues()
     # Its own arguments, since what it finds in the process's might be another config's.
     argv = ["", *arguments]
