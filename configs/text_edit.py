@@ -131,8 +131,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 3)
     config.batch_size = 16
-    config.steps = 3600
-    config.data.edits.pool, config.data.held_out.pool = 8192, 512
+    config.steps = 10000
+    config.data.edits.pool, config.data.held_out.pool = 32768, 512
     c = config.text_edit
     c.embedding_steps = 300
     c.text.update({"embedding": 32, "features": 64})

@@ -1,8 +1,7 @@
 """``eyegan edit``: pictures as one or several sentences ask for them."""
 
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,18 @@ from eyegan_jax import pictures, systems
 from eyegan_jax.bulk import Report, process_folder, process_picture
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.decode import SUFFIXES, decode_image
-from eyegan_jax.data.geometry import resize
+from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.simulator.captions import parse
-from eyegan_jax.systems.text_edit import build_tokeniser
+from eyegan_jax.systems.text_edit import build_tokeniser, changed
 
 STATE = ("average",)
 """What a text-editing state holds for use after training."""
 
-SHEET, SHEET_ROWS = "sheet.png", 12
-"""The contact sheet of several sentences, and the most pictures on it."""
+SHEET, SHEET_ROWS, SHEET_WIDTH = "sheet.png", 12, 150
+"""The contact sheet of several sentences, the most pictures on it, and the least width of each in pixels."""
 
 
 def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> np.ndarray:
@@ -48,15 +47,31 @@ def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> np.
     return np.stack([tokeniser.encode(text) for text in texts])
 
 
-def edit_images(model: Model, images: np.ndarray, tokens: np.ndarray) -> jax.Array:
-    """uint8 ``[N, T, H, W, C]``: ``images`` uint8 ``[N, H, W, C]`` as each of the sentences ``tokens [T, L]`` asks."""
+def editor(model: Model, texts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 ``[N, H, W, C]`` of any one size to uint8 ``[N, T, h, w, C]``: the middle of each picture,
+    in the model's proportions and at its own resolution, as each of the sentences asks.
+
+    What moves and what is painted is found at the model's size and done to the picture's own pixels. Raises UserError
+    for sentences that are refused, see :func:`encode_texts`.
+    """
     system: Any = systems.build_system(model.config)
-    source = to_float(jnp.asarray(images))
+    tokens, shape = jnp.asarray(encode_texts(model.config, texts)), model.config.image_shape
 
-    def edit(sentence):
-        return system.edit(model.params["average"], source, jnp.broadcast_to(sentence, (len(source), len(sentence))))
+    @jax.jit
+    def edit(fine, seen):
+        def one(sentence):
+            sentences = jnp.broadcast_to(sentence, (len(seen), len(sentence)))
+            change = system.change(model.params["average"], to_float(seen), sentences)
+            return to_uint8(changed(to_float(fine), *change))
 
-    return jnp.moveaxis(to_uint8(jax.lax.map(edit, jnp.asarray(tokens))), 0, 1)
+        return jnp.moveaxis(jax.lax.map(one, tokens), 0, 1)
+
+    def edit_all(images: np.ndarray) -> np.ndarray:
+        left, top, right, bottom = box = middle_box(images.shape[1], images.shape[2], shape)
+        seen = np.stack([resample(image, box, shape[0], shape[1]) for image in images])
+        return np.asarray(edit(images[:, top:bottom, left:right], seen))
+
+    return edit_all
 
 
 def folder_names(texts: Sequence[str]) -> list[str]:
@@ -73,20 +88,13 @@ def edit_folder(
     """Edit the picture ``source``, or every picture below it, with the run or released model in ``checkpoint``.
 
     One sentence: ``dest/NAME.png``. Several: ``dest/WORDS_OF_THE_SENTENCE/NAME.png``, and a contact sheet of the first
-    pictures, ``dest/sheet.png``. Pictures are brought to the model's size (in the middle, proportions kept) and colour.
-    See :func:`eyegan_jax.bulk.process_folder` for the rest, :func:`encode_texts` for sentences that are refused.
+    pictures, ``dest/sheet.png``. Pictures are cut to the model's proportions in their middle and keep their own
+    resolution; see :func:`editor`, and :func:`eyegan_jax.bulk.process_folder` for the rest.
     """
     source, dest = Path(source), Path(dest)
     model = load_model(checkpoint, STATE)
-    tokens, names = encode_texts(model.config, texts), folder_names(texts)
-    height, width, channels = model.config.image_shape
-    edit = jax.jit(partial(edit_images, model, tokens=tokens))
-
-    def fit(pixels: np.ndarray) -> np.ndarray:
-        return resize({"image": pixels, "name": ""}, height, width, "crop")["image"]
-
-    def apply(images: np.ndarray) -> np.ndarray:
-        return np.asarray(edit(np.stack([fit(image) for image in images])))
+    apply, names = editor(model, texts), folder_names(texts)
+    channels = model.config.image_shape[2]
 
     def places(name: str) -> list[Path]:
         file = Path(name).with_suffix(".png")
@@ -110,14 +118,24 @@ def edit_folder(
     if len(texts) > 1 and jax.process_index() == 0:
         root = source.parent if source.is_file() else source
         files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
-        rows: list[np.ndarray] = []
-        for file in files:
-            edited = [dest / place for place in places(file.relative_to(root).as_posix())]
-            if all(path.exists() for path in edited) and len(rows) < SHEET_ROWS:
-                shown = [fit(decode_image(file, file.name, channels))]
-                rows.append(np.stack(shown + [decode_image(path, path.name, channels) for path in edited]))
-        labels = ["picture", *texts]
-        # Cells are wide enough for the longest sentence.
-        scale = max(1, -(-8 * max(map(len, labels)) // width))
-        pictures.grid_png(np.stack(rows), dest / SHEET, column_labels=labels, scale=scale)
+        found = [(file, [dest / place for place in places(file.relative_to(root).as_posix())]) for file in files]
+        written = [row for row in found if all(path.exists() for path in row[1])]
+        write_sheet(dest / SHEET, written[:SHEET_ROWS], texts, model.config.image_shape)
     return report
+
+
+def write_sheet(
+    path: Path, rows: Sequence[tuple[Path, Sequence[Path]]], texts: Sequence[str], shape: Sequence[int]
+) -> None:
+    """One picture per row, its edits beside it, all cut to the proportions of ``shape`` and of one size."""
+    labels = ["picture", *texts]
+    # Cells are wide enough for the longest sentence.
+    width = max(SHEET_WIDTH, 8 * max(map(len, labels)))
+    height = round(width * shape[0] / shape[1])
+
+    def cell(file: Path) -> np.ndarray:
+        pixels = decode_image(file, file.name, shape[2])
+        return resample(pixels, middle_box(pixels.shape[0], pixels.shape[1], shape), height, width)
+
+    cells = np.stack([np.stack([cell(file) for file in (picture, *edited)]) for picture, edited in rows])
+    pictures.grid_png(cells, path, column_labels=labels, scale=1)

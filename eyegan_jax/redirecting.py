@@ -18,7 +18,7 @@ from PIL import Image
 
 from eyegan_jax import segmenting, systems
 from eyegan_jax.bulk import Report, process_folder, process_picture
-from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
@@ -137,14 +137,6 @@ class Redirected:
     seen: np.ndarray
     drawn: np.ndarray
     warning: str = ""
-
-
-def middle_box(height: int, width: int, shape: Sequence[int]) -> Box:
-    """The largest centred box of a picture with the proportions of ``shape`` (H, W, ...)."""
-    scale = min(height / shape[0], width / shape[1])
-    tall, wide = round(shape[0] * scale), round(shape[1] * scale)
-    top, left = (height - tall) // 2, (width - wide) // 2
-    return left, top, left + wide, top + tall
 
 
 def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Box], wish: Wish) -> list[Redirected]:

@@ -1,5 +1,6 @@
 """``eyegan edit``: files and folders, one sentence and several, and every sentence that is refused."""
 
+import dataclasses
 import runpy
 
 import jax
@@ -10,7 +11,7 @@ from PIL import Image
 from randommodel import write_model
 
 from eyegan_jax import commands
-from eyegan_jax.editing import edit_folder, encode_texts
+from eyegan_jax.editing import edit_folder, editor, encode_texts
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
 from eyegan_jax.models import load_model
@@ -62,13 +63,35 @@ def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
         np.testing.assert_allclose(
             read(tmp_path / "out" / folder / "a.png"), (np.asarray(expected) + 1) * 127.5, atol=1
         )
-        assert read(tmp_path / "out" / folder / "deep/b.png").shape == (*SIZE, 3)
+        # The middle of a square, in the model's proportions and at the picture's own resolution.
+        assert read(tmp_path / "out" / folder / "deep/b.png").shape == (13, 20, 3)
     assert (
         np.abs(read(tmp_path / "out" / folders[0] / "a.png") - read(tmp_path / "out" / folders[1] / "a.png")).max() > 3
     )
     # Three rows; the picture and two sentences side by side.
     height, width, _ = read(tmp_path / "out/sheet.png").shape
     assert height >= 3 * SIZE[0] and width >= 3 * SIZE[1]
+
+
+@pytest.mark.parametrize("height, width", [(8, 12), (40, 60), (52, 78)])
+def test_an_edit_is_done_to_the_pixels_of_a_picture_of_any_size(height, width):
+    """A slope that is read a twentieth of the height up and a tenth of the width to the right, then painted over."""
+    y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
+    slope = np.stack([0.4 * y + 0.2 * x - 0.5, x - 0.7, 0.3 - y], -1)
+    flow = np.broadcast_to(np.float32([-0.05, 0.1]), (1, *SIZE, 2))
+    painted = np.broadcast_to(np.float32([0.1, 0.0, -0.2]), (1, *SIZE, 3))
+    result = jax.jit(text_edit.changed)(jnp.asarray(slope[None], jnp.float32), flow, painted)[0]
+    expected = slope + np.array([0.4 * -0.05 + 0.2 * 0.1 + 0.1, 0.1, 0.05 - 0.2])
+    rows, columns = slice(height // 8, None), slice(None, -width // 6)  # the rest is read beyond the border
+    np.testing.assert_allclose(result[rows, columns], expected[rows, columns], atol=1e-5)
+
+
+def test_a_model_that_has_learnt_nothing_returns_every_pixel(checkpoint):
+    model = load_model(checkpoint, ("average",))
+    untouched = dataclasses.replace(model, params=jax.tree.map(np.zeros_like, model.params))
+    noise = np.random.default_rng(2).integers(0, 256, (1, 48, 72, 3), dtype=np.uint8)
+    same = editor(untouched, TEXTS)(noise)
+    np.testing.assert_array_equal(same, np.broadcast_to(noise[:, None], (1, 2, 48, 72, 3)))
 
 
 def test_a_single_picture_through_the_command(checkpoint, eyes, tmp_path, capsys):

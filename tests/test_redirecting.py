@@ -12,10 +12,11 @@ from PIL import Image
 from randommodel import write_model
 
 from eyegan_jax import commands, redirecting
+from eyegan_jax.data.geometry import middle_box
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
 from eyegan_jax.eye_finding import OPENING_WIDTH, find_eye
-from eyegan_jax.redirecting import Redirector, Wish, eye_finder, middle_box, paste, redirect_folder, redirect_pictures
+from eyegan_jax.redirecting import Redirector, Wish, eye_finder, paste, redirect_folder, redirect_pictures
 from eyegan_jax.systems import gaze_gan
 
 SHAPE = (16, 24, 1)

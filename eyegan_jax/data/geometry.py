@@ -4,6 +4,8 @@ Boxes are ``(left, top, right, bottom)`` in edge coordinates: the image spans ``
 the centre of the top-left pixel at (0, 0), that is at edge coordinate (0.5, 0.5).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eyegan_jax.data.examples import Example
@@ -84,6 +86,14 @@ def resize(example: Example, height: int, width: int, fit: str = "stretch") -> E
     elif fit != "stretch":
         raise ValueError(f"fit must be 'stretch' or 'crop', found {fit!r}")
     return crop_resize(example, box, height, width)
+
+
+def middle_box(height: int, width: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """The largest centred box of whole pixels of a picture with the proportions of ``shape`` (H, W, ...)."""
+    scale = min(height / shape[0], width / shape[1])
+    tall, wide = round(shape[0] * scale), round(shape[1] * scale)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return left, top, left + wide, top + tall
 
 
 def mirror(example: Example) -> Example:

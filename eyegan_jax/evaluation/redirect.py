@@ -11,7 +11,7 @@ import numpy as np
 from eyegan_jax import models, redirecting, simulator
 from eyegan_jax.data.catalog import open_set, realdata_dir
 from eyegan_jax.data.examples import BadExample
-from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.evaluation import redirection
 from eyegan_jax.evaluation.metrics import at
@@ -84,7 +84,7 @@ def real_eyes(folder: Path, shape: tuple[int, int, int], count: int = 12) -> np.
             image = in_channels(eyes[int(index)]["image"], channels)
         except BadExample:
             continue
-        box = redirecting.middle_box(image.shape[0], image.shape[1], shape)
+        box = middle_box(image.shape[0], image.shape[1], shape)
         found.append(resample(image, box, height, width))
     return np.stack(found)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from eyegan_jax.data.catalog import realdata_dir
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import resize
 from eyegan_jax.data.streams import build_stream
-from eyegan_jax.editing import STATE, edit_images, encode_texts
+from eyegan_jax.editing import STATE, editor
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.distances import image_distances
@@ -42,6 +41,9 @@ SENTENCES = (
     "warm tones",
 )
 """Columns of the figure."""
+
+FINER = 4
+"""Real pictures are shown so many times the model's size: an edit is done to a picture's own pixels."""
 
 COLUMNS = ("success", "drift", "precision", "l1_truth", "rmse_truth", "kid", "as_is_l1", "floor_l1")
 
@@ -148,12 +150,12 @@ def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | None:
-    """Real pictures of whole eyes at the run's size, uint8 ``[N, H, W, C]``; None where there are none."""
+    """Real pictures of whole eyes, uint8 ``[N, h, w, C]``, :data:`FINER` times the run's size; None where none are."""
     folder = realdata_dir("mrgaze")
     if folder is None:
         return None
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    height, width, channels = config.image_shape
+    (height, width), channels = (FINER * side for side in config.image_shape[:2]), config.image_shape[2]
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
     examples: list[Any] = [{"image": decode_image(path, path.name, channels), "name": path.name} for path in chosen]
     return np.stack([resize(example, height, width, "crop")["image"] for example in examples])
@@ -161,8 +163,7 @@ def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | Non
 
 def sheet(model: Model, images: np.ndarray, caption: str) -> Picture:
     """One eye per row, one sentence per column."""
-    edit = jax.jit(partial(edit_images, model, tokens=encode_texts(model.config, SENTENCES)))
-    cells = np.concatenate([images[:, None], np.asarray(edit(images))], axis=1)
+    cells = np.concatenate([images[:, None], editor(model, SENTENCES)(images)], axis=1)
     return grid(cells, caption, column_labels=["picture", *SENTENCES], scale=max(1, -(-150 // images.shape[2])))
 
 

@@ -75,7 +75,9 @@ class Editor(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array, words: jax.Array, present: jax.Array, noise: jax.Array | None = None):
         """``noise [B, code]``: standard normal for training, None for use. Also returns the Gaussian (see
-        :class:`~eyegan_jax.networks.text_encoder.ConditioningAugmentation`)."""
+        :class:`~eyegan_jax.networks.text_encoder.ConditioningAugmentation`) and the flow ``[B, H, W, 2]``, (down,
+        right) in pixels: where each pixel of the result was read before anything was painted; None without ``moves``.
+        """
         mean, log_deviation = ConditioningAugmentation(self.code, name="augmentation")(mean_of_words(words, present))
         code = mean if noise is None else mean + jnp.exp(log_deviation) * noise
 
@@ -95,6 +97,7 @@ class Editor(nn.Module):
 
         # In units of one position of the residual blocks; zero at first.
         flow = self._head(x, 2, "flow") if self.moves else None
+        pixels = None
         images = []
         for i in reversed(range(self.scales)):
             x = Conv(self.width * 2**i, 3, dtype=self.dtype)(double(x))
@@ -104,13 +107,12 @@ class Editor(nn.Module):
             if flow is not None and i > 0:
                 flow = bilinear(flow, x.shape[1:3]) + self._head(x, 2, f"flow{i}") / 2
             if i < self.outputs:
-                moved = image
                 if flow is not None:
-                    moved = warp(image, 2.0**self.scales * bilinear(flow, (image.shape[1], image.shape[2])))
-                source = shrink(moved, i)
+                    pixels = 2.0**self.scales * bilinear(flow, (image.shape[1], image.shape[2]))
+                source = shrink(image if pixels is None else warp(image, pixels), i)
                 painted = self._head(x, image.shape[-1], f"paint{i}")
                 images.append(source + painted if self.residual else jnp.tanh(painted))
-        return images, (mean, log_deviation)
+        return images, (mean, log_deviation), pixels
 
     def _head(self, x: jax.Array, channels: int, name: str) -> jax.Array:
         """Zero at first."""

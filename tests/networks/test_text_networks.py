@@ -99,10 +99,11 @@ def test_editor_outputs_and_shapes():
     image, words, present = jnp.asarray(RNG.uniform(-1, 1, (2, 12, 16, 3))), jnp.ones((2, 3, 4)), jnp.ones((2, 3), bool)
     params = jax.jit(editor.init)(KEY, image, words, present)
     apply = jax.jit(editor.apply)
-    (images, (mean, log_deviation)) = apply(params, image, words, present)
+    images, (mean, log_deviation), flow = apply(params, image, words, present)
     assert [x.shape for x in images] == [(2, 6, 8, 3), (2, 12, 16, 3)]
     assert mean.shape == log_deviation.shape == (2, 3)
     # It begins by changing nothing, at every size.
+    np.testing.assert_array_equal(flow, np.zeros((2, 12, 16, 2)))
     for made, halvings in zip(images, (1, 0), strict=True):
         np.testing.assert_allclose(made, shrink(image, halvings), atol=1e-5)
     np.testing.assert_allclose(shrink(image, 1)[0, 0, 0], image[0, :2, :2].mean((0, 1)), atol=1e-6)
@@ -114,9 +115,10 @@ def test_editor_moves_pixels_before_it_paints():
     image, words, present = jnp.asarray(RNG.uniform(-1, 1, (1, 12, 16, 3))), jnp.ones((1, 3, 4)), jnp.ones((1, 3), bool)
     params = jax.jit(editor.init)(KEY, image, words, present)
     params["params"]["flow"]["bias"] = jnp.array([0.5, -0.375])
-    ((moved,), _) = jax.jit(editor.apply)(params, image, words, present)
+    (moved,), _, flow = jax.jit(editor.apply)(params, image, words, present)
     left = (image[:, :, :-3] + image[:, :, 1:-2]) / 2  # of the columns 1.5 to the left, from the third one on
     np.testing.assert_allclose(moved[:, :-2, 2:-1], left[:, 2:], atol=1e-5)
+    np.testing.assert_allclose(flow, np.broadcast_to([2.0, -1.5], (1, 12, 16, 2)), atol=1e-6)
 
 
 def test_every_parameter_of_the_editor_matters_and_so_does_every_word():
@@ -127,7 +129,7 @@ def test_every_parameter_of_the_editor_matters_and_so_does_every_word():
 
     def energy(params, words):
         # With noise, so that the deviation of the sentence's Gaussian counts too.
-        images, _ = editor.apply(params, image, words, present, jnp.ones((2, 3)))
+        images, *_ = editor.apply(params, image, words, present, jnp.ones((2, 3)))
         return jnp.sum(images[-1] ** 2)
 
     by_params, by_words = jax.jit(jax.grad(energy, (0, 1)))(params, words)
@@ -139,7 +141,7 @@ def test_every_parameter_of_the_editor_matters_and_so_does_every_word():
 def test_an_editor_that_paints_whole_pictures_stays_in_range():
     editor = Editor(width=2, scales=1, code=3, blocks=0, residual=False)
     arguments = 50 * jnp.ones((1, 4, 6, 3)), jnp.ones((1, 3, 4)), jnp.ones((1, 3), bool)
-    (images, _), _ = jax.jit(editor.init_with_output)(KEY, *arguments)
+    (images, *_), _ = jax.jit(editor.init_with_output)(KEY, *arguments)
     assert all(np.abs(x).max() <= 1 for x in images)
 
 
