@@ -14,7 +14,6 @@ import runpy
 from pathlib import Path
 
 import ml_collections
-import numpy as np
 from experiments import finish, record_name
 
 from eyegan_jax.cli import reporting_user_errors
@@ -23,7 +22,6 @@ from eyegan_jax.evaluation import text_edit as judging
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.text_edit_readers import train_reader
 from eyegan_jax.models import load_model
-from eyegan_jax.simulator.captions import ATTRIBUTES
 from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,12 +95,11 @@ def as_text(table: dict) -> str:
     return "\n".join(lines)
 
 
-def draw(arguments: argparse.Namespace, config, task) -> None:
+def draw(arguments: argparse.Namespace, config) -> None:
     """The figures of the docs, by the full system of the first seed."""
     model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / "full", judging.STATE)
-    plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
-    rows = np.flatnonzero(plain)[: config.evaluation.rows]
-    images = {"": task["image"][rows], "_real": judging.real_eyes(config, config.evaluation.rows)}
+    rows = config.evaluation.rows
+    images = {"": judging.example_eyes(config, rows), "_real": judging.real_eyes(config, rows)}
     for kind, pictures in images.items():
         if pictures is not None:
             path = arguments.out / "images" / f"{record_name('text_edit', arguments.variant)}{kind}.png"
@@ -138,7 +135,7 @@ def main() -> None:
     found = {"table": table, "reader_accuracy": reader.accuracy}
     if "full" in table:
         found["full_against_goals"] = against_goals(table["full"])
-        draw(arguments, config, task)
+        draw(arguments, config)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
     command += f" --arms {' '.join(arguments.arms)}"
     if arguments.steps:

@@ -43,7 +43,10 @@ SENTENCES = (
 """Columns of the figure."""
 
 FINER = 4
-"""Real pictures are shown so many times the model's size: an edit is done to a picture's own pixels."""
+"""Pictures are shown at so many times the model's size: an edit is done to a picture's own pixels."""
+
+EXAMPLES = 64
+"""Unseen people of whom the figure shows the first that suit."""
 
 COLUMNS = ("success", "drift", "precision", "l1_truth", "rmse_truth", "kid", "as_is_l1", "floor_l1")
 
@@ -149,6 +152,20 @@ def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"copy input": task["image"], "true edit": task["target_image"]}
 
 
+def example_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
+    """Unseen simulated people, uint8 ``[N, h, w, C]``, :data:`FINER` times the run's size, at most ``count``.
+
+    Eyes that show what the sentences speak of: open, without glasses.
+    """
+    finer = config.copy_and_resolve_references().unlock()
+    height, width, channels = config.image_shape
+    finer.image_shape = (FINER * height, FINER * width, channels)
+    finer.data.held_out.pool = min(EXAMPLES, config.data.held_out.pool)
+    task = make_task(finer.lock())
+    plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
+    return task["image"][np.flatnonzero(plain)[:count]]
+
+
 def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | None:
     """Real pictures of whole eyes, uint8 ``[N, h, w, C]``, :data:`FINER` times the run's size; None where none are."""
     folder = realdata_dir("mrgaze")
@@ -184,9 +201,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
         for a in attributes
     ]
     columns = ["attribute", "reader", *(f"{name}: {what}" for name in table for what in ("success", "drift"))]
-    # Eyes that show what the sentences speak of: open, without glasses.
-    plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
-    chosen = task["image"][np.flatnonzero(plain)[: config.evaluation.rows]]
+    chosen = example_eyes(config, config.evaluation.rows)
     figures = [sheet(model, chosen, "unseen simulated people")] if len(chosen) else []
     real = real_eyes(config, config.evaluation.rows)
     if real is None:
