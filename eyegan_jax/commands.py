@@ -200,7 +200,7 @@ def _edit_command(commands: Any) -> None:
     parser.add_argument(
         "--text", required=True, action="append", metavar="SENTENCE", help="may be repeated: makes a contact sheet too"
     )
-    _folder_options(parser, "text-editing model (default: runs/text_edit)", 32)
+    _folder_options(parser, "text-editing model (default: runs/text_edit, or the one that comes with the package)", 32)
 
 
 def _edit(arguments: argparse.Namespace) -> None:

@@ -17,9 +17,10 @@ from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
+from eyegan_jax.layers.detail import changed
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.simulator.captions import parse
-from eyegan_jax.systems.text_edit import build_tokeniser, changed
+from eyegan_jax.systems.text_edit import build_tokeniser
 
 STATE = ("average",)
 """What a text-editing state holds for use after training."""
@@ -58,20 +59,24 @@ def editor(model: Model, texts: Sequence[str]) -> Callable[[np.ndarray], np.ndar
     tokens, shape = jnp.asarray(encode_texts(model.config, texts)), model.config.image_shape
 
     @jax.jit
-    def edit(fine, seen):
-        def one(sentence):
+    def find(seen):
+        def change(sentence):
             sentences = jnp.broadcast_to(sentence, (len(seen), len(sentence)))
-            change = system.change(model.params["average"], to_float(seen), sentences)
-            return to_uint8(changed(to_float(fine), *change))
+            return system.change(model.params["average"], to_float(seen), sentences)
 
-        return jnp.moveaxis(jax.lax.map(one, tokens), 0, 1)
+        return jax.lax.map(change, tokens)
 
-    def edit_all(images: np.ndarray) -> np.ndarray:
+    @jax.jit  # by itself: what is compiled for every size of pictures is small
+    def apply(fine, changes):
+        edited = jax.lax.map(lambda change: to_uint8(changed(to_float(fine), change)), changes)
+        return jnp.moveaxis(edited, 0, 1)
+
+    def edit(images: np.ndarray) -> np.ndarray:
         left, top, right, bottom = box = middle_box(images.shape[1], images.shape[2], shape)
         seen = np.stack([resample(image, box, shape[0], shape[1]) for image in images])
-        return np.asarray(edit(images[:, top:bottom, left:right], seen))
+        return np.asarray(apply(images[:, top:bottom, left:right], find(seen)))
 
-    return edit_all
+    return edit
 
 
 def folder_names(texts: Sequence[str]) -> list[str]:

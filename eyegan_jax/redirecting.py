@@ -24,6 +24,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.eye_finding import find_eye, opening_of
 from eyegan_jax.images import to_float, to_uint8
+from eyegan_jax.layers.detail import kept_detail
 from eyegan_jax.models import Model, load_model, released
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.systems.redirect import REACH
@@ -172,15 +173,23 @@ def _angles(degrees) -> str:
 def paste(picture: np.ndarray, box: Box, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """``picture`` with what changed from ``before`` to ``after`` (uint8 ``[h, w, C]``) in ``box``.
 
-    Differences are added, so that the picture keeps its own sharpness where nothing changed, and fade out towards the
+    Differences are added, so that the picture keeps its own sharpness where nothing changed; where detail was painted
+    over, the picture's own detail goes, too (:func:`~eyegan_jax.layers.detail.kept_detail`). They fade out towards the
     box's edges unless these are the picture's own.
     """
     left, top, right, bottom = box
     height, width = bottom - top, right - left
     whole = (0, 0, before.shape[1], before.shape[0])
-    change = resample(after, whole, height, width).astype(np.float32) - resample(before, whole, height, width)
     around = picture[max(top, 0) : bottom, max(left, 0) : right]
-    change = change[max(-top, 0) :, max(-left, 0) :][: around.shape[0], : around.shape[1]]
+
+    def at_its_place(image: np.ndarray) -> np.ndarray:
+        large = resample(image, whole, height, width).astype(np.float32)
+        return large[max(-top, 0) :, max(-left, 0) :][: around.shape[0], : around.shape[1]]
+
+    kept = np.asarray(kept_detail(to_float(jnp.asarray(before[None])), to_float(jnp.asarray(after[None]))))[0]
+    lost = 1.0 - at_its_place(np.rint(255 * kept).astype(np.uint8)) / 255
+    detail = in_channels(around, before.shape[2]).astype(np.float32) - at_its_place(before)
+    change = at_its_place(after) - at_its_place(before) - lost * detail
     edges = (top <= 0, bottom >= picture.shape[0], left <= 0, right >= picture.shape[1])
     fade = _fade(change.shape[0], edges[0], edges[1])[:, None] * _fade(change.shape[1], edges[2], edges[3])[None]
     result = picture.copy()

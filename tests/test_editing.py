@@ -73,19 +73,6 @@ def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
     assert height >= 3 * SIZE[0] and width >= 3 * SIZE[1]
 
 
-@pytest.mark.parametrize("height, width", [(8, 12), (40, 60), (52, 78)])
-def test_an_edit_is_done_to_the_pixels_of_a_picture_of_any_size(height, width):
-    """A slope that is read a twentieth of the height up and a tenth of the width to the right, then painted over."""
-    y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
-    slope = np.stack([0.4 * y + 0.2 * x - 0.5, x - 0.7, 0.3 - y], -1)
-    flow = np.broadcast_to(np.float32([-0.05, 0.1]), (1, *SIZE, 2))
-    painted = np.broadcast_to(np.float32([0.1, 0.0, -0.2]), (1, *SIZE, 3))
-    result = jax.jit(text_edit.changed)(jnp.asarray(slope[None], jnp.float32), flow, painted)[0]
-    expected = slope + np.array([0.4 * -0.05 + 0.2 * 0.1 + 0.1, 0.1, 0.05 - 0.2])
-    rows, columns = slice(height // 8, None), slice(None, -width // 6)  # the rest is read beyond the border
-    np.testing.assert_allclose(result[rows, columns], expected[rows, columns], atol=1e-5)
-
-
 def test_a_model_that_has_learnt_nothing_returns_every_pixel(checkpoint):
     model = load_model(checkpoint, ("average",))
     untouched = dataclasses.replace(model, params=jax.tree.map(np.zeros_like, model.params))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eyegan_jax import redirecting
+from eyegan_jax import editing, redirecting
 from eyegan_jax.data.geometry import equalize
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
@@ -58,6 +58,40 @@ def test_released_redirector_moves_the_pupils_of_strangers():
     across = [pupil_centres(tool.turn(eyes, np.tile([0.0, yaw], (len(eyes), 1))))[0][:, 0] for yaw in angles]
     assert (np.diff(np.mean(across, axis=1)) < -0.5).all()  # pixels of 48, for every ten degrees
     assert np.mean(across[0] > across[-1]) > 0.9
+
+
+def test_released_text_editor_does_what_it_is_told_to_strangers():
+    """Opposite sentences, told apart by what learns nothing: a pupil detector, mean tones, the simulator's masks."""
+    pairs = {
+        "looking far left": "looking far right",
+        "looking far up": "looking far down",
+        "bright light": "dim light",
+        "lit from the left": "lit from the right",
+        "warm tones": "cool tones",
+        "very light skin": "very dark skin",
+        "blue iris": "brown iris",
+        "constricted pupil": "dilated pupil",
+    }
+    eyes = simulated_people("simulated", "color_crop_64x96", people=24, images=1, first_person=2_000_000)
+    texts = [text for pair in pairs.items() for text in pair]
+    edited = editing.editor(load_model(released("text_edit"), editing.STATE), texts)(eyes["image"])
+    assert edited.shape == (24, len(texts), 64, 96, 3)  # twice the model's size
+    gray = edited @ np.array([0.299, 0.587, 0.114])
+    skin, iris = (eyes["mask"][:, None] == kind for kind in (0, 2))
+    pupils = pupil_centres(edited.reshape(-1, *edited.shape[2:]))[0].reshape(24, len(texts), 2)
+    measured = {
+        "looking far left": -pupils[..., 0],
+        "looking far up": -pupils[..., 1],
+        "bright light": gray.mean((2, 3)),
+        "lit from the left": gray[..., :48].mean((2, 3)) - gray[..., 48:].mean((2, 3)),
+        "warm tones": (edited[..., 0].astype(float) - edited[..., 2]).mean((2, 3)),
+        "very light skin": (gray * skin).sum((2, 3)),
+        "blue iris": ((edited[..., 2].astype(float) - edited[..., 0]) * iris).sum((2, 3)),
+        "constricted pupil": (gray * iris).sum((2, 3)),
+    }
+    for more, less in pairs.items():
+        right = measured[more][:, texts.index(more)] > measured[more][:, texts.index(less)]
+        assert right.mean() > 0.8, more
 
 
 def test_colour_images_keep_their_colour_differences(images):

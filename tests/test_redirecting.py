@@ -223,6 +223,18 @@ def test_what_cannot_be_done_is_named(checkpoint, pictures, tmp_path):
         do(Wish(0.0, 0.0))
 
 
+def test_pasting_over_an_old_pupil_leaves_no_trace_of_it_and_keeps_detail_elsewhere():
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(60, 190, (16, 24, 1)).astype(np.uint8)
+    picture = np.repeat(np.repeat(coarse, 4, 0), 4, 1) + rng.integers(0, 40, (64, 96, 1)).astype(np.uint8)
+    before = picture.reshape(16, 4, 24, 4, 1).mean((1, 3)).round().astype(np.uint8)
+    after = before.copy()
+    after[:, :12] = 120
+    pasted = paste(picture, (0, 0, 96, 64), before, after).astype(int)
+    np.testing.assert_array_equal(pasted[:, 64:], picture[:, 64:])
+    assert np.abs(pasted[:, :32] - 120).max() <= 3
+
+
 def test_box_of_the_middle_has_the_proportions_of_the_model():
     assert middle_box(100, 300, (32, 48)) == (75, 0, 225, 100)
     assert middle_box(64, 96, (32, 48)) == (0, 0, 96, 64)

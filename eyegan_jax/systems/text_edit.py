@@ -21,7 +21,8 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
 from eyegan_jax.layers import keys as random_keys
 from eyegan_jax.layers import spectral
-from eyegan_jax.layers.resizing import bilinear, warp
+from eyegan_jax.layers.detail import Change
+from eyegan_jax.layers.resizing import warp
 from eyegan_jax.networks.editor import Editor, shrink
 from eyegan_jax.networks.text_critic import TextCritic, Verdict
 from eyegan_jax.networks.text_encoder import ImageEmbedding, TextEncoder, mean_of_words
@@ -316,17 +317,12 @@ class TextEdit:
         """
         return jnp.clip(self.edit_all(variables, images, tokens)[-1], -1.0, 1.0)
 
-    def change(self, variables: Any, images: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What :meth:`edit` does, apart from whom it does it to: flow ``[B, H, W, 2]``, painted ``[B, H, W, C]``.
-
-        The flow, (down, right) in units of the image's height and width, says where each pixel is read; what is
-        painted is added to what was read. Both change slowly from pixel to pixel, so that :func:`changed` can do the
-        same edit to a finer version of the picture.
-        """
+    def change(self, variables: Any, images: jax.Array, tokens: jax.Array) -> Change:
+        """What :meth:`edit` does to images of the model's size, ready for :func:`~eyegan_jax.layers.detail.changed`."""
         edited, _, pixels = self._generate(variables, images, tokens)
         if pixels is None:
             pixels = jnp.zeros((*images.shape[:3], 2))
-        return pixels / jnp.array(images.shape[1:3]), edited[-1] - warp(images, pixels)
+        return Change(pixels / jnp.array(images.shape[1:3]), warp(images, pixels), edited[-1])
 
     def pictures(self, state: TextEditState, batch: Batch) -> jax.Array:
         """Rows of (picture, under its own description, edited[, the true edit]), ``[3 or 4, n, H, W, C]``."""
@@ -336,13 +332,6 @@ class TextEdit:
         if "target_image" in edits:
             rows.append(to_float(edits["target_image"]))
         return jnp.stack(rows)
-
-
-def changed(images: jax.Array, flow: jax.Array, painted: jax.Array) -> jax.Array:
-    """Images ``[B, H, W, C]`` in [-1, 1] of any size, moved and painted over as :meth:`TextEdit.change` says."""
-    size = (images.shape[1], images.shape[2])
-    moved = warp(images, bilinear(flow, size) * jnp.array(size))
-    return jnp.clip(moved + bilinear(painted, size), -1.0, 1.0)
 
 
 def mean(values: Iterable[jax.Array]) -> jax.Array:
