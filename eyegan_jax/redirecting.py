@@ -188,8 +188,9 @@ def paste(picture: np.ndarray, box: Box, before: np.ndarray, after: np.ndarray) 
 
     kept = np.asarray(kept_detail(to_float(jnp.asarray(before[None])), to_float(jnp.asarray(after[None]))))[0]
     lost = 1.0 - at_its_place(np.rint(255 * kept).astype(np.uint8)) / 255
-    detail = in_channels(around, before.shape[2]).astype(np.float32) - at_its_place(before)
-    change = at_its_place(after) - at_its_place(before) - lost * detail
+    old = at_its_place(before)
+    detail = in_channels(around, before.shape[2]).astype(np.float32) - old
+    change = at_its_place(after) - old - lost * detail
     edges = (top <= 0, bottom >= picture.shape[0], left <= 0, right >= picture.shape[1])
     fade = _fade(change.shape[0], edges[0], edges[1])[:, None] * _fade(change.shape[1], edges[2], edges[3])[None]
     result = picture.copy()

@@ -42,8 +42,8 @@ SENTENCES = (
 )
 """Columns of the figure."""
 
-FINER = 4
-"""Pictures are shown at so many times the model's size: an edit is done to a picture's own pixels."""
+SHOWN = 192
+"""Pictures are shown this wide at least, in pixels: an edit is done to a picture's own, finer ones."""
 
 EXAMPLES = 64
 """Unseen people of whom the figure shows the first that suit."""
@@ -152,14 +152,20 @@ def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"copy input": task["image"], "true edit": task["target_image"]}
 
 
+def shown_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
+    """Height, width and channels of pictures in the figure: a multiple of the run's."""
+    height, width, channels = config.image_shape
+    times = max(1, -(-SHOWN // width))
+    return times * height, times * width, channels
+
+
 def example_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
-    """Unseen simulated people, uint8 ``[N, h, w, C]``, :data:`FINER` times the run's size, at most ``count``.
+    """Unseen simulated people, uint8 ``[N, *shown_shape]``, at most ``count``.
 
     Eyes that show what the sentences speak of: open, without glasses.
     """
     finer = config.copy_and_resolve_references().unlock()
-    height, width, channels = config.image_shape
-    finer.image_shape = (FINER * height, FINER * width, channels)
+    finer.image_shape = shown_shape(config)
     finer.data.held_out.pool = min(EXAMPLES, config.data.held_out.pool)
     task = make_task(finer.lock())
     plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
@@ -167,12 +173,12 @@ def example_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
 
 
 def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | None:
-    """Real pictures of whole eyes, uint8 ``[N, h, w, C]``, :data:`FINER` times the run's size; None where none are."""
+    """Real pictures of whole eyes, uint8 ``[N, *shown_shape]``; None where there are none."""
     folder = realdata_dir("mrgaze")
     if folder is None:
         return None
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    (height, width), channels = (FINER * side for side in config.image_shape[:2]), config.image_shape[2]
+    height, width, channels = shown_shape(config)
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
     examples: list[Any] = [{"image": decode_image(path, path.name, channels), "name": path.name} for path in chosen]
     return np.stack([resize(example, height, width, "crop")["image"] for example in examples])
@@ -181,7 +187,7 @@ def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | Non
 def sheet(model: Model, images: np.ndarray, caption: str) -> Picture:
     """One eye per row, one sentence per column."""
     cells = np.concatenate([images[:, None], editor(model, SENTENCES)(images)], axis=1)
-    return grid(cells, caption, column_labels=["picture", *SENTENCES], scale=max(1, -(-150 // images.shape[2])))
+    return grid(cells, caption, column_labels=["picture", *SENTENCES], scale=1)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
