@@ -36,6 +36,7 @@ def changed(images: jax.Array, change: Change) -> jax.Array:
     return jnp.clip(bilinear(change.edited, size) + kept * detail, -1.0, 1.0)
 
 
+@jax.jit
 def kept_detail(before: jax.Array, after: jax.Array) -> jax.Array:
     """The share ``[B, H, W, 1]`` of the local contrast of ``before [B, H, W, C]`` that ``after`` still has, in [0, 1].
 
