@@ -96,8 +96,9 @@ def as_text(table: dict) -> str:
 
 
 def draw(arguments: argparse.Namespace, config) -> None:
-    """The figures of the docs, by the full system of the first seed."""
-    model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / "full", judging.STATE)
+    """The figures of the docs, by the first seed of the full system or of the first arm that was asked for."""
+    arm = "full" if "full" in arguments.arms else arguments.arms[0]
+    model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / arm, judging.STATE)
     rows = config.evaluation.rows
     images = {"": judging.example_eyes(config, rows), "_real": judging.real_eyes(config, rows)}
     for kind, pictures in images.items():
@@ -133,9 +134,8 @@ def main() -> None:
         print(as_text({arm: table[arm]}), flush=True)
     table = json.loads((arguments.workdir / "baselines.json").read_text()) | table
     found = {"table": table, "reader_accuracy": reader.accuracy}
-    if "full" in table:
-        found["full_against_goals"] = against_goals(table["full"])
-        draw(arguments, config)
+    found["against_goals"] = {arm: against_goals(table[arm]) for arm in arguments.arms}
+    draw(arguments, config)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
     command += f" --arms {' '.join(arguments.arms)}"
     if arguments.steps:

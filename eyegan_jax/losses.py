@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from eyegan_jax.layers.gram import gram_matrix
 
@@ -245,6 +246,29 @@ def changed_l1(made: jax.Array, wanted: jax.Array, source: jax.Array, visible: f
     changed = jnp.mean(jnp.abs(wanted - source), axis=-1) > visible
     error = jnp.sum(jnp.mean(jnp.abs(made - wanted), axis=-1) * changed, axis=(1, 2))
     return jnp.mean(error / jnp.maximum(jnp.sum(changed, axis=(1, 2)), 0.01 * changed[0].size))
+
+
+def motion_error(flow: jax.Array, motion: jax.Array) -> jax.Array:
+    """Squared error of a flow ``[B, H, W, 2]`` (pixels) against a known one, in squared shares of the picture's width.
+
+    motion: ``[B, H, W, 3]``, (down, right) in pixels and 1 where they are known (``simulator.motion.ball_motion``);
+    mean over those pixels, then over samples. A sample of which under a hundredth is known counts for less. Squared,
+    since most eyes stay where they are: while a sentence is half understood, an L1 is content with no motion at all.
+    """
+    known = motion[..., 2]
+    error = jnp.sum(jnp.sum(jnp.square(flow - motion[..., :2]), axis=-1) * known, axis=(1, 2))
+    return jnp.mean(error / jnp.maximum(jnp.sum(known, axis=(1, 2)), 0.01 * known[0].size)) / flow.shape[2] ** 2
+
+
+def stated_bins(logits: jax.Array, bins: jax.Array, sizes: ArrayLike) -> jax.Array:
+    """Cross-entropy of what a sentence states about every attribute, mean over samples and attributes.
+
+    logits ``[B, sum of (size + 1)]``: per attribute "nothing" and then its bins, of which it has ``sizes[i]``; bins int
+    ``[B, A]``, -1 where the sentence says nothing.
+    """
+    parts = jnp.split(logits, np.cumsum(np.asarray(sizes) + 1)[:-1], axis=-1)
+    entropy = optax.softmax_cross_entropy_with_integer_labels
+    return jnp.mean(jnp.stack([entropy(part, bins[:, i] + 1) for i, part in enumerate(parts)]))
 
 
 def logistic(logits: jax.Array, real: bool) -> jax.Array:

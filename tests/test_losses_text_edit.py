@@ -44,6 +44,25 @@ def test_changed_l1_is_the_mean_over_pixels_that_an_edit_changes():
     np.testing.assert_allclose(losses.changed_l1(made, wanted, source), expected, rtol=1e-5)
 
 
+def test_motion_error_counts_known_pixels_alone():
+    flow = RNG.normal(size=(2, 6, 5, 2))
+    motion = np.concatenate([RNG.normal(size=(2, 6, 5, 2)), RNG.random((2, 6, 5, 1)) < 0.5], axis=-1)
+    motion[1, ..., 2] = 0.0
+    off = np.square(flow - motion[..., :2]).sum(-1)[0]
+    known = motion[0, ..., 2] == 1
+    np.testing.assert_allclose(losses.motion_error(flow, motion), off[known].mean() / 25 / 2, rtol=1e-5)
+
+
+def test_stated_bins_is_the_mean_cross_entropy_with_a_class_for_nothing():
+    sizes = (2, 3)
+    logits, bins = RNG.normal(size=(4, 7)), np.array([[-1, 2], [0, -1], [1, 0], [-1, -1]])
+    expected = []
+    for row, (first, second) in zip(logits, bins, strict=True):
+        for part, number in ((row[:3], first), (row[3:], second)):
+            expected.append(np.log(np.exp(part).sum()) - part[number + 1])
+    np.testing.assert_allclose(losses.stated_bins(logits, bins, sizes), np.mean(expected), rtol=1e-5)
+
+
 def test_logistic():
     z = RNG.normal(size=(2, 3, 3, 1))
     np.testing.assert_allclose(losses.logistic(z, True), -np.log(1 / (1 + np.exp(-z))).mean(), rtol=1e-5)

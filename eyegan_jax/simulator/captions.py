@@ -30,7 +30,7 @@ PUPIL_EDGES = (0.3, 0.5)  # pupil over iris, radius
 # Lid aperture: height of the opening over its width, then the bin above the edge.
 APERTURE_EDGES = (0.02, 0.13, 0.24, 0.42)
 LIDS = ("closed", "nearly closed", "half closed", "open", "wide open")
-LIGHT_EDGES = (0.7, 1.15)  # ambient plus key light
+LIGHT_EDGES = (0.55, 1.05)  # ambient plus key light, as the exposure shows it
 KEY_EDGE = 0.6  # intensity from which a lamp's direction is seen
 ABOVE_EDGE, BESIDE_EDGE = 45.0, 35.0  # degrees
 TINT_EDGE = 0.3
@@ -144,6 +144,8 @@ FIELDS = (
     "melanin",
     "light_intensity",
     "ambient",
+    "exposure",
+    "adaptation",
     "light_angles",
     "light_warmth",
     "white_balance",
@@ -177,6 +179,8 @@ def bin_numbers(values: Mapping[str, Any], look: str = "visible") -> jax.Array:
     _, turn, roll = (values["head"][i] * DEGREES for i in range(3))
     strength = values["light_intensity"][0]
     elevation, azimuth = (values["light_angles"][0, i] * DEGREES for i in range(2))
+    # An exposure that adapts takes its share of the light's changes back.
+    shown = (values["ambient"] + strength) ** (1.0 - values["adaptation"]) * 2.0 ** values["exposure"]
     warmth = values["light_warmth"][0] + values["white_balance"]
     beside = jnp.where(jnp.abs(azimuth) > BESIDE_EDGE, jnp.where(azimuth > 0, 1, 0), UNSAID)
     frame = jnp.where(values["glasses_thickness"] < FRAME_EDGE, 1, 2)
@@ -186,7 +190,7 @@ def bin_numbers(values: Mapping[str, Any], look: str = "visible") -> jax.Array:
         "iris": values["iris_kind"],
         "pupil": band(values["pupil_radius"] / values["iris_radius"], PUPIL_EDGES),
         "lid": band(values["opening"], APERTURE_EDGES),
-        "light": band(values["ambient"] + strength, LIGHT_EDGES),
+        "light": band(shown, LIGHT_EDGES),
         "light from": jnp.where(strength > KEY_EDGE, jnp.where(elevation > ABOVE_EDGE, 2, beside), UNSAID),
         "tint": jnp.where(jnp.abs(warmth) > TINT_EDGE, jnp.where(warmth > 0, 0, 1), UNSAID),
         "skin": band(values["melanin"], SKIN_EDGES),

@@ -15,7 +15,6 @@ import numpy as np
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_uint8
-from eyegan_jax.simulator import lids
 from eyegan_jax.simulator.caption_tokens import (
     CLAUSES,
     SIZES,
@@ -28,7 +27,8 @@ from eyegan_jax.simulator.caption_tokens import (
 from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, UNSAID, bin_numbers, lid_opening
 from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain
-from eyegan_jax.simulator.geometry import eye_pose, project
+from eyegan_jax.simulator.geometry import project
+from eyegan_jax.simulator.motion import ball_motion, framed
 from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.pairs import Shot, draw_pair
 from eyegan_jax.simulator.parameters import Capture, Subject
@@ -46,7 +46,7 @@ RANGES: dict[str, Sequence[tuple[float, float]]] = {
     "gaze pitch": [*PITCH, *((-high, -low) for low, high in PITCH[1:])],
     "pupil": [(0.20, 0.27), (0.34, 0.45), (0.55, 0.68)],  # over the iris
     "lid": [(0.0, 0.005), (0.05, 0.11), (0.155, 0.215), (0.28, 0.38), (0.45, 0.55)],  # height over width
-    "light": [(0.40, 0.62), (0.80, 1.05), (1.30, 1.70)],
+    "light": [(0.28, 0.45), (0.68, 0.88), (1.25, 1.75)],  # as the picture shows it
     "tint": [(0.45, 0.80), (-0.80, -0.45)],
     "skin": [(0.0, 0.09), (0.15, 0.22), (0.28, 0.35), (0.41, 0.49), (0.56, 0.63), (0.70, 0.80)],  # melanin
     "lashes": [(0.25, 0.60), (1.00, 1.40)],
@@ -56,6 +56,10 @@ RANGES: dict[str, Sequence[tuple[float, float]]] = {
 
 WEIGHTS = {"lid": (0.5, 0.5, 1.0, 3.0, 1.5), "glasses": (2.0, 1.0, 1.0, 1.0)}
 """Relative frequencies of bins, where they are not all equal: a closed eye shows little else."""
+
+FRAME, FRAME_ALBEDO = (0.0, 1.0, 20.0, 11.5), 0.04
+GLARE = (7.0, -5.0, 5.0, 3.5)
+"""The dark glasses that an edit puts on, as ``Capture.glasses_frame`` (mm), ``glasses_albedo``, ``glare_box`` (mm)."""
 
 EDITABLE = (
     "gaze yaw",
@@ -83,9 +87,7 @@ class Editor:
 
     def opening(self, subject: Subject, capture: Capture) -> jax.Array:
         """:func:`~eyegan_jax.simulator.captions.lid_opening` without rendering."""
-        pose = stage(eye_pose(capture))
-        points = stage(lids.landmark_points(lids.lid_state(subject, capture, pose, self.domain.lids_follow_gaze)))
-        camera = stage(lids.frame_camera(self.view, capture, pose, points))
+        camera, pose, points = framed(subject, capture, self.view, self.domain)
         return stage(lid_opening(project(camera, pose, points)[:16]))
 
     def numbers(self, subject: Subject, capture: Capture, opening: jax.Array) -> jax.Array:
@@ -131,7 +133,13 @@ class Editor:
                 return of(subject, iris_kind=number.astype(jnp.int32), iris_color=color), capture
             case "light":
                 by = value / (capture.ambient + capture.light_intensity[0])
-                return subject, of(capture, ambient=by * capture.ambient, light_intensity=by * capture.light_intensity)
+                # Exposed as ordinary light is: an exposure that adapts would hide what the sentence asks for.
+                return subject, of(
+                    capture,
+                    ambient=by * capture.ambient,
+                    light_intensity=by * capture.light_intensity,
+                    exposure=capture.adaptation * jnp.log2(value),
+                )
             case "light from":
                 elevation = jnp.where(number == 2, 55.0 + 15.0 * u[0], 25.0 * u[0])
                 azimuth = jnp.where(number == 2, 30.0 * (u[1] - 0.5), (50.0 + 20.0 * u[1]) * (2.0 * number - 1.0))
@@ -179,6 +187,11 @@ class Editor:
             count = jnp.where(u[-1] < same, 0, 1 + (u[-2] * most).astype(int))
             candidates = jnp.asarray(attribute_mask(attributes)) & ((now != UNSAID) | optional)
             wanted = jnp.where(first_few(u[:-2], candidates, count), other_bins(keys[1], now), UNSAID)
+            # No sentence says what glasses look like: those that an edit puts on are always the same.
+            frame = jnp.where(capture.glasses > 0.5, capture.glasses_frame, jnp.array(FRAME))
+            albedo = jnp.where(capture.glasses > 0.5, capture.glasses_albedo, FRAME_ALBEDO)
+            glare = jnp.where(capture.glasses > 0.5, capture.glare_box, jnp.array(GLARE))
+            capture = dataclasses.replace(capture, glasses_frame=frame, glasses_albedo=albedo, glare_box=glare)
             return self.set_bins(keys[2], wanted, subject, capture)
 
         return change
@@ -225,7 +238,8 @@ def edit_source(
 ) -> DeviceSource:
     """An unbounded source of edits: uint8 ``image`` and ``target_image [H, W, C]``, their bins, ``subject`` int32.
 
-    ``bins`` and ``target_bins`` int32 ``[A]`` number the bin of every attribute (see ``captions.bin_numbers``).
+    ``bins`` and ``target_bins`` int32 ``[A]`` number the bin of every attribute (see ``captions.bin_numbers``);
+    ``motion`` float16 ``[H, W, 3]`` is :func:`~eyegan_jax.simulator.motion.ball_motion`.
 
     attributes: which ones are edited. most: of them, in one edit. same: share of pairs without any edit.
     prepared: probability with which each attribute of the first picture is drawn evenly over its bins, not as the
@@ -249,11 +263,14 @@ def edit_source(
             shot.subject, shot.capture, shot.picture.margin
         )
         images = to_uint8(shot.picture.image)
+        first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], (shot.subject, shot.capture)) for i in range(2))
+        motion = ball_motion(first, second, shot.picture.mask, view, domain)
         return {
             "image": images[0],
             "target_image": images[1],
             "bins": found[0],
             "target_bins": found[1],
+            "motion": motion.astype(jnp.float16),
             "subject": number,
         }
 
@@ -271,6 +288,7 @@ def say_edit(key, sample, attributes: Sequence[str]) -> dict[str, jax.Array]:
 
     ``text`` asks for the second picture: all that changed and now and then something that stays. ``own`` states
     clauses of the first picture; ``wrong`` too, but for one that is false. Only ``attributes`` are mentioned.
+    ``text_bins`` int32 ``[A]``: the bins that the first states, UNSAID elsewhere.
     """
     before, after = sample["bins"], sample["target_bins"]
     allowed = attribute_mask(attributes)
@@ -286,7 +304,8 @@ def say_edit(key, sample, attributes: Sequence[str]) -> dict[str, jax.Array]:
         jnp.stack([after, before, falsify(keys[4], before, told)]),
         jnp.stack([changed | kept, told, told]),
     )
-    return dict(zip(("text", "own", "wrong"), texts, strict=True))
+    stated = jnp.where(changed | kept, after, UNSAID)
+    return dict(zip(("text", "own", "wrong"), texts, strict=True)) | {"text_bins": stated}
 
 
 def with_sentences(source: DeviceSource, attributes: Sequence[str] = EDITABLE) -> DeviceSource:

@@ -16,10 +16,10 @@ from flax import struct
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import angles_to_vector, vector_to_angles
-from eyegan_jax.simulator import lids
 from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain, sample_capture
-from eyegan_jax.simulator.geometry import Camera, eye_pose, head_rotation
+from eyegan_jax.simulator.geometry import head_rotation
+from eyegan_jax.simulator.motion import framed
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import EYE_IN_HEAD
 from eyegan_jax.simulator.render import Rendering, render
@@ -123,15 +123,9 @@ def find_change(change: Change | str) -> Change:
     return CHANGES[change]
 
 
-def _camera(subject: Subject, capture: Capture, domain: Domain, view: View) -> Camera:
-    pose = eye_pose(capture)
-    points = lids.landmark_points(lids.lid_state(subject, capture, pose, domain.lids_follow_gaze))
-    return lids.frame_camera(view, capture, pose, points)
-
-
 def with_camera_of(first: tuple[Subject, Capture], second: tuple[Subject, Capture], domain: Domain, view: View):
     """The second capture with the camera of the first, whatever the framing would follow: lids, corners, distance."""
-    wanted, found = (_camera(*each, domain, view) for each in (first, second))
+    wanted, found = (framed(*each, view, domain)[0] for each in (first, second))
     capture = second[1]
     size = jnp.array([view.width, view.height], jnp.float32)
     # center = (size - 1) / 2 - focal * middle + shift * width: the middle is what the framing found.

@@ -31,6 +31,7 @@ from eyegan_jax.simulator.lights import (
     to_bands,
     typical_irradiance,
 )
+from eyegan_jax.simulator.motion import framed
 from eyegan_jax.simulator.noise import bell, edge, mix, smoothstep, stage
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import capture_table
@@ -204,9 +205,7 @@ def _outlines(subject: Subject, capture: Capture, camera: Camera, pose: Pose):
 
 def pupil_center(subject: Subject, capture: Capture, view: View, domain: Domain):
     """Where the pupil's middle is seen ``[2]`` (pixels), by sending the optical axis through the cornea."""
-    pose = eye_pose(capture)
-    points = lids.landmark_points(lids.lid_state(subject, capture, pose, domain.lids_follow_gaze))
-    camera = lids.frame_camera(view, capture, pose, points)
+    camera, pose, _ = framed(subject, capture, view, domain)
     return iris_pixels(subject, camera, pose, pupil_ellipse(subject, capture)[0][None])[0]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from eyegan_jax.layers.resizing import warp
 from eyegan_jax.networks.editor import Editor, shrink
 from eyegan_jax.networks.text_critic import TextCritic, Verdict
 from eyegan_jax.networks.text_encoder import ImageEmbedding, TextEncoder, mean_of_words
-from eyegan_jax.simulator.caption_tokens import TOKENISER
+from eyegan_jax.simulator.caption_tokens import SIZES, TOKENISER
 from eyegan_jax.systems.base import (
     AXIS,
     Batch,
@@ -41,11 +42,15 @@ from eyegan_jax.systems.base import (
 from eyegan_jax.systems.optimisers import build_optimiser
 from eyegan_jax.tokeniser import Tokeniser
 
+PARSER = nn.Dense(int((SIZES + 1).sum()))
+"""Finds in a sentence's vector what it states, see :func:`eyegan_jax.losses.stated_bins`; of use in training alone."""
+
 
 class TextEditState(flax.struct.PyTreeNode):
     """Arrays only.
 
-    painter, critic: ``{"text", "network"}``: each has a text encoder of its own, which starts as the pre-trained one.
+    painter, critic: ``{"text", "network"}``, the painter's with a ``"parser"`` where ``weights.stated``: each has a
+        text encoder of its own, which starts as the pre-trained one.
         ``critic["network"]`` and ``spectral`` hold one tree per output size, from coarse to fine.
     average: moving average of ``painter``, what is used after training.
     embedding: ``{"text", "network"}``: the text encoder and the image side of the pre-training.
@@ -69,7 +74,9 @@ class Weights:
     Of the critic: ``real`` (patches of pictures and of edits), ``match`` and ``wrong`` (a picture with its own and with
     a wrong sentence), ``relevant`` (an edit with its sentence counts as no match, Dong et al.). Of the painter:
     ``adversarial``, ``conditional``, ``kl``, ``reconstruction`` (L1 under a sentence that describes the picture as it
-    is), ``paired`` (L1 to the true edit), ``changed`` (the same over the pixels that the edit changes).
+    is), ``paired`` (L1 to the true edit), ``changed`` (the same over the pixels that the edit changes), ``motion`` (of
+    the flow to where the eyeball's points really were: painting hides an iris sooner than a flow finds it), ``stated``
+    (of what a linear parser finds in the sentence's vector: whether it was heard, learnt long before it is painted).
     """
 
     real: float
@@ -82,6 +89,8 @@ class Weights:
     reconstruction: float
     paired: float
     changed: float
+    motion: float
+    stated: float
 
     @property
     def criticise(self) -> bool:
@@ -94,7 +103,8 @@ class TextEdit:
 
     The stream "edits" has ``image [H, W, C]`` and sentences as tokens ``[L]``: ``text`` says what is wanted, ``own``
     what the picture shows, ``wrong`` what it does not; with ``weights.paired`` or ``changed`` also ``target_image``,
-    the true edit.
+    the true edit, with ``weights.motion`` ``motion [H, W, 3]`` from it to the picture, and with ``weights.stated``
+    ``text_bins [A]``, what ``text`` states.
     """
 
     text: TextEncoder
@@ -131,6 +141,9 @@ class TextEdit:
         ]
         embedding = {"text": text, "network": self.image.init(keys[3], image)["params"]}
         painter = {"text": text, "network": network}
+        if self.weights.stated:
+            blank = jnp.zeros((1, self.generator.code))
+            painter["parser"] = PARSER.init(jax.random.fold_in(key, 4), blank)["params"]
         critic = {"text": text, "network": [scale["params"] for scale in scales]}
         return TextEditState(
             step=jnp.zeros((), jnp.int32),
@@ -201,23 +214,23 @@ class TextEdit:
         edits = {name: value[:, 0] for name, value in batch["edits"].items()}
         source = to_float(edits["image"])
         count = len(source)
-        reconstruct = bool(self.weights.reconstruction)
-        # What the picture shows already is asked for beside what is wanted, in one pass of the generator.
-        asked = [edits["text"]] + [edits["own"]] * reconstruct
-        keys = sample_keys(key, count)
-        noise = jax.vmap(lambda k: jax.random.normal(k, (len(asked), self.generator.code)))(keys)
+        # What the picture shows already is asked for beside what is wanted, in one pass of the generator: two sentences
+        # for one picture teach the painter to listen. A share of the batch alone (an eighth, a quarter) did not.
+        asked = ["text"] + ["own"] * bool(self.weights.reconstruction)
+        noise = jax.vmap(lambda k: jax.random.normal(k, (len(asked), self.generator.code)))(sample_keys(key, count))
 
         def forward(painter):
-            words = self._read(painter["text"], jnp.concatenate(asked))
-            images, gaussian, _ = self.generator.apply(
+            words = self._read(painter["text"], jnp.concatenate([edits[name] for name in asked]))
+            made: tuple[Any, Any, Any] = self.generator.apply(
                 {"params": painter["network"]},
                 jnp.concatenate([source] * len(asked)),
                 *words,
                 jnp.swapaxes(noise, 0, 1).reshape(-1, self.generator.code),
             )
-            return images, gaussian
+            found = PARSER.apply({"params": painter["parser"]}, made[1][0]) if self.weights.stated else None
+            return *made, found
 
-        (images, gaussian), pullback = jax.vjp(forward, vary(state.painter))
+        (images, gaussian, flow, found), pullback = jax.vjp(forward, vary(state.painter))
         metrics: Metrics = {}
         if self.weights.criticise:
             edited = [jax.lax.stop_gradient(image[:count]) for image in images]
@@ -227,7 +240,7 @@ class TextEdit:
             parts = self._painter_losses(state, outputs, source, edits)
             return sum(getattr(self.weights, name) * value for name, value in parts.items()), parts
 
-        (value, parts), cotangent = jax.value_and_grad(loss, has_aux=True)((images, gaussian))
+        (value, parts), cotangent = jax.value_and_grad(loss, has_aux=True)((images, gaussian, flow, found))
         gradient = mean_over_devices(pullback(cotangent)[0])
         updates, optimiser = self.painter_optimiser.update(gradient, state.painter_optimiser, state.painter)
         painter = optax.apply_updates(state.painter, updates)
@@ -274,7 +287,7 @@ class TextEdit:
 
     def _painter_losses(self, state: TextEditState, outputs, source, edits) -> Metrics:
         """Every loss of non-zero weight, by its name in :class:`Weights`; means over the output sizes."""
-        (images, gaussian), w = outputs, self.weights
+        (images, gaussian, flow, found), w = outputs, self.weights
         parts: Metrics = {}
         count = len(source)
         edited = [image[:count] for image in images]
@@ -299,6 +312,10 @@ class TextEdit:
         if w.changed:
             wanted = self._sizes(to_float(edits["target_image"]))
             parts["changed"] = mean(map(losses.changed_l1, edited, wanted, self._sizes(source)))
+        if w.stated:
+            parts["stated"] = losses.stated_bins(found[:count], edits["text_bins"], SIZES)
+        if w.motion:
+            parts["motion"] = losses.motion_error(flow[:count], edits["motion"].astype(jnp.float32))
         return parts
 
     def _generate(self, variables: Any, images: jax.Array, tokens: jax.Array) -> Any:
@@ -358,12 +375,16 @@ def build(config: ml_collections.ConfigDict) -> TextEdit:
         raise UserError(
             f"config.text_edit.generator.outputs: expected 1 to scales = {generator.scales}, found {generator.outputs}"
         )
-    for name in ("paired", "changed"):
-        if c.loss[name] and config.data.edits.kind in CAPTIONED:
+    for name in ("paired", "changed", "motion", "stated"):
+        if c.loss.get(name) and config.data.edits.kind in CAPTIONED:
             raise UserError(
-                f"config.text_edit.loss.{name}: expected 0 for {config.data.edits.kind}, which has no true edits, "
+                f"config.text_edit.loss.{name}: expected 0 for {config.data.edits.kind}, which knows no true edits, "
                 f"found {c.loss[name]}"
             )
+    if c.loss.get("motion") and not generator.moves:
+        raise UserError(
+            f"config.text_edit.loss.motion: expected 0 without text_edit.generator.moves, found {c.loss.motion}"
+        )
     if channels != 3:
         raise UserError(f"config.image_shape: expected 3 channels, since sentences name colours, found {channels}")
     return TextEdit(
@@ -374,7 +395,7 @@ def build(config: ml_collections.ConfigDict) -> TextEdit:
         painter_optimiser=build_optimiser(c.painter_optimiser),
         critic_optimiser=build_optimiser(c.critic_optimiser),
         embedding_optimiser=build_optimiser(c.embedding_optimiser),
-        weights=Weights(**{name: c.loss[name] for name in Weights.__dataclass_fields__}),
+        weights=Weights(**{name: c.loss.get(name, 0.0) for name in Weights.__dataclass_fields__}),
         margin=c.margin,
         frozen_text=c.frozen_text,
         averaging=c.averaging,

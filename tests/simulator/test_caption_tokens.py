@@ -86,4 +86,6 @@ def test_an_instruction_mentions_all_that_changes(sentences):
         assert len(changed) > CLAUSES or changed.items() <= stated.items()
         assert stated.items() <= named(after[i]).items()
         assert meaning(said["own"][i]).items() <= named(before[i]).items()
+        told = named(said["text_bins"][i])
+        assert len(told) > CLAUSES or told == stated
     assert UNSAID in before

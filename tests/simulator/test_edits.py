@@ -71,6 +71,25 @@ def test_numbers_are_the_names_of_the_host(edits):
     assert bin_numbers.__doc__ and set(BINS) == set(ATTRIBUTES)
 
 
+def test_light_is_what_the_picture_shows(edits):
+    """More light and a longer exposure show the same; an exposure that adapts fully shows no light at all."""
+    *_, (subjects, captures) = edits
+    subject, capture = jax.tree.map(lambda leaf: leaf[0], (subjects, captures))
+    values = parameters_by_name(subject, capture) | {"opening": 0.3, "light_intensity": np.array([0.0, 0.0])}
+
+    def light(**changed):
+        return bins(values | changed)["light"]
+
+    assert light(ambient=0.4, exposure=0.0, adaptation=0.0) == "dim"
+    assert (
+        light(ambient=0.8, exposure=0.0, adaptation=0.0) == light(ambient=0.4, exposure=1.0, adaptation=0.0) == "even"
+    )
+    assert light(ambient=1.6, exposure=0.0, adaptation=0.0) == light(ambient=0.1, exposure=1.0, adaptation=1.0)
+    assert (
+        light(ambient=1.6, exposure=0.0, adaptation=1.0) == light(ambient=0.1, exposure=0.0, adaptation=1.0) == "even"
+    )
+
+
 def test_any_other_bin_may_be_drawn():
     now = jnp.zeros(len(ATTRIBUTES), int)
     drawn = np.asarray(

@@ -9,6 +9,7 @@ import stepping
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.simulator.caption_tokens import LENGTH
+from eyegan_jax.simulator.captions import ATTRIBUTES
 from eyegan_jax.systems import text_edit
 from eyegan_jax.training.parallel import Parallel
 
@@ -47,7 +48,10 @@ def batch_of(count, seed):
 
     images = rng.integers(0, 256, (2, count, 1, *SIZE, 3), dtype=np.uint8)
     texts = {name: sentence() for name in ("text", "own", "wrong")}
-    return {"edits": {"image": images[0], "target_image": images[1], **texts}}
+    motion = np.concatenate([rng.normal(size=(count, 1, *SIZE, 2)), rng.random((count, 1, *SIZE, 1)) < 0.5], axis=-1)
+    stated = {"text_bins": rng.integers(-1, 2, (count, 1, len(ATTRIBUTES)), np.int32)}
+    pictures = {"image": images[0], "target_image": images[1], "motion": motion.astype(np.float16)}
+    return {"edits": pictures | texts | stated}
 
 
 def run(system, wrapper, devices, schedule, count=8):
@@ -83,7 +87,8 @@ def test_all_start_from_the_pretrained_text_encoder_and_part(trained):
     assert same(first.embedding, second.embedding)
     assert not same(second.painter["text"], second.embedding["text"])
     assert not same(second.critic["text"], second.painter["text"])
-    expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "changed", "painter", "critic"}
+    expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "changed", "motion", "stated"}
+    expected |= {"painter", "critic"}
     assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == expected
 
 
@@ -91,7 +96,8 @@ def test_the_baseline_of_2017(module):
     """Frozen text, no patches, no reconstruction, no pairs: no look at a true edit."""
     system = text_edit.build(config_of(module, "dong"))
     parallel, batch = Parallel("pmap", jax.devices()[:1]), batch_of(8, 0)
-    del batch["edits"]["target_image"]
+    for name in ("target_image", "motion", "text_bins"):
+        del batch["edits"][name]
     state = jax.eval_shape(lambda k: system.init(k, batch, 1), jax.random.key(0))
 
     def step(state, resident, batch):
@@ -117,7 +123,7 @@ def test_the_painter_learns_to_hear_one_word_of_many(module):
     config = module["get_config"]("smoke").unlock()
     config.image_shape = (*SIZE, 3)
     c = config.text_edit
-    c.loss.update({"adversarial": 0.0, "conditional": 0.0})
+    c.loss.update({"adversarial": 0.0, "conditional": 0.0, "motion": 0.0})
     c.generator.update({"width": 8})
     c.painter_optimiser.learning_rate = 2e-3
     system = text_edit.build(config)
@@ -132,7 +138,25 @@ def test_the_painter_learns_to_hear_one_word_of_many(module):
     seen = stepping.run(system, "pmap", 1, stepping.started(system, 1, batch), [(system.adversarial_step, batch)] * 300)
     _, metrics = seen[-1]
     assert metrics["loss/paired"] < 0.4 * copied and metrics["loss/reconstruction"] < 0.4 * copied
-    assert "loss/critic" not in metrics
+    assert "loss/critic" not in metrics and "loss/motion" not in metrics
+
+
+def test_the_flow_learns_where_pixels_were(module):
+    """Of noise that moved by two pixels the painting alone finds nothing to move; the known motion shows the way."""
+    config = config_of(module, "supervised")
+    config.text_edit.generator.update({"width": 8})
+    optimiser = config.text_edit.painter_optimiser
+    optimiser.name, optimiser.learning_rate = "adam", 1e-2
+    config.text_edit.loss.reconstruction = 0.0  # which would ask for still pictures in between
+    system, batch = text_edit.build(config), batch_of(8, 0)
+    edits = batch["edits"]
+    edits["target_image"] = np.roll(edits["image"], -2, axis=3)
+    edits["motion"] = np.zeros((8, 1, *SIZE, 3), np.float16)
+    edits["motion"][..., 1:] = [2.0, 1.0]
+    seen = stepping.run(system, "pmap", 1, stepping.started(system, 1, batch), [(system.adversarial_step, batch)] * 150)
+    assert seen[0][1]["loss/motion"] == pytest.approx((2.0 / SIZE[1]) ** 2)
+    assert seen[-1][1]["loss/motion"] < 0.2 * (2.0 / SIZE[1]) ** 2
+    assert seen[-1][1]["loss/stated"] < 0.5 * seen[0][1]["loss/stated"]
 
 
 def test_wrong_settings_are_named(module):
@@ -146,6 +170,10 @@ def test_wrong_settings_are_named(module):
     config = config_of(module)
     config.data.edits.kind = "cub"
     with pytest.raises(UserError, match="paired: expected 0 for cub"):
+        text_edit.build(config)
+    config = config_of(module)
+    config.text_edit.generator.moves = False
+    with pytest.raises(UserError, match=r"motion: expected 0 without text_edit\.generator\.moves"):
         text_edit.build(config)
     config = config_of(module)
     config.text_edit.generator.outputs = 4
