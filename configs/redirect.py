@@ -101,7 +101,7 @@ def segmenter_settings() -> ml_collections.ConfigDict:
 def redirect_settings() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "segmenter_steps": 2000,
+            "segmenter_steps": 4000,  # with 1500 the masks of real eyes broke up
             "redirector_steps": 6000,
             "redirector": {"width": 32, "levels": 4, "reader": (32, 64, 64)},
             "redirector_optimiser": optimiser_config("adam", 1e-3),

@@ -48,7 +48,7 @@ class Report:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        rate = f" ({self.written / self.seconds:.0f} images/s)" if self.seconds else ""
+        rate = f" ({self.written / self.seconds:.3g} images/s)" if self.seconds else ""
         parts = [f"{self.written} images written to {self.dest}{rate}"]
         if self.already:
             parts.append(f"{self.already} were already there")

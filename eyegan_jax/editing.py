@@ -19,7 +19,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.layers.detail import changed
 from eyegan_jax.models import Model, load_model
-from eyegan_jax.simulator.captions import parse
+from eyegan_jax.simulator.captions import parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 
 STATE = ("average",)
@@ -36,16 +36,17 @@ def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> np.
     the run never learnt to edit.
     """
     edits = config.data.edits
+    simulated = edits.kind not in CAPTIONED
     if not texts:
         raise UserError("--text: expected at least one sentence, found none")
     for text in texts:
-        if edits.kind not in CAPTIONED:
+        if simulated:
             strange = [attribute for attribute in parse(text) if attribute not in edits.attributes]
             if strange:
                 known = ", ".join(edits.attributes)
                 raise UserError(f"text: expected clauses on what this model edits ({known}), found {strange[0]}")
     tokeniser = build_tokeniser(config)
-    return np.stack([tokeniser.encode(text) for text in texts])
+    return np.stack([tokeniser.encode(spelled_out(text) if simulated else text) for text in texts])
 
 
 def editor(model: Model, texts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:

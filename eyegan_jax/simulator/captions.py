@@ -88,6 +88,7 @@ PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 EXTENTS = ("slightly", "", "far")
+GAZES = ("gaze yaw", "gaze pitch")
 YAWS, PITCHES = ("straight ahead", "left", "right"), ("level", "up", "down")
 
 
@@ -260,13 +261,30 @@ def delta_caption(before: Mapping[str, str], after: Mapping[str, str], seed: int
     return "the same eye, now " + ", ".join(said)
 
 
+def spelled_out(text: str) -> str:
+    """The words of ``text`` with the verb before every direction: "looking far right and slightly up" has it once."""
+    words, verb, start = words_of(text), "", 0
+    said: list[str] = []
+    while start < len(words):
+        rest = [tuple(words[start : start + n]) for n in range(_LONGEST, 0, -1)]
+        clause = next((phrase for phrase in rest if phrase in _MEANING), None)
+        if clause is None and verb:
+            clause = next((phrase for phrase in rest if (verb, *phrase) in _MEANING), None)
+            said += [verb] if clause else []
+        elif clause is not None:
+            verb = clause[0] if _MEANING[clause][0] in GAZES else ""
+        said += clause or words[start : start + 1]
+        start += len(clause or (1,))
+    return " ".join(said)
+
+
 def parse(text: str) -> dict[str, str]:
     """The bins that a sentence states, whatever the order of its clauses and the filling words between them.
 
     Raises UserError for an empty text, an unknown word (with the nearest known one), words that make no clause, an
     attribute that is stated twice with different values, and clauses that exclude each other.
     """
-    words = words_of(text)
+    words = spelled_out(text).split()
     if not words:
         raise UserError('text: expected clauses such as "looking far left with a dilated pupil", found no words')
     unknown = next((word for word in words if word not in VOCABULARY), None)

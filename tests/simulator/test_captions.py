@@ -24,6 +24,7 @@ from eyegan_jax.simulator.captions import (
     delta_caption,
     mirror_text,
     parse,
+    spelled_out,
 )
 from eyegan_jax.simulator.labels import parameters_by_name, picture_bins
 from eyegan_jax.tokeniser import ARTICLES
@@ -47,6 +48,7 @@ def test_every_stated_clause_is_recovered(found, seed):
     assert len(parsed) >= 2
     assert all(found[name] == value for name, value in parsed.items())
     assert caption(found, seed) == text
+    assert spelled_out(text).split() == [word for word in text.replace(",", "").split() if word not in ARTICLES]
     # The order of clauses carries no meaning.
     assert parse(", ".join(reversed(text.split(", ")))) == parsed
     assert parse(caption(found, seed, chance=1.0)) == found
@@ -100,6 +102,14 @@ def test_plain_english_is_understood():
     }
     assert parse("Half closed eye and glasses with a thin frame") == {"lid": "half closed", "glasses": "thin"}
     assert parse("the same eye") == {}
+    assert parse("gazing far right and slightly up, strong light from the left") == {
+        "gaze yaw": "far right",
+        "gaze pitch": "slightly up",
+        "light from": "left",
+    }
+    assert spelled_out("Looking up, left, with a wide pupil") == "looking up looking left with wide pupil"
+    with pytest.raises(UserError, match="found 'slightly up'"):
+        parse("a wide pupil and slightly up")  # what a verb might join is too far away
 
 
 def test_a_closed_eye_says_nothing_of_its_ball():
