@@ -9,7 +9,7 @@ variants:  smoke       the real code with tiny networks
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
-           supervised  without critics: the true edits are the only teacher
+           supervised  without critics: the true edits are the only teacher; minutes; comes with the package
            whole_pictures  supervised, with an L1 that counts all pixels alike
            cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
                        --config.data.edits.vocabulary=FILE (docs/text_edit.md)
