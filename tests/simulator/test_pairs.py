@@ -13,6 +13,7 @@ from eyegan_jax.data.sources import draw_batch
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import angles_to_vector, angular_error
 from eyegan_jax.simulator import DOMAINS, View, pairs, sample_capture, sample_subject
+from eyegan_jax.simulator.motion import framed
 
 VIEW = View(24, 36)
 DEGREES = 180 / np.pi
@@ -57,7 +58,7 @@ def test_camera_stays_although_the_framing_follows_the_lids():
 
     def cameras(subject, first, second):
         seen = pairs.with_camera_of((subject, first), (subject, second), CLEAN, VIEW)
-        return seen, [pairs._camera(subject, c, CLEAN, VIEW) for c in (first, second, seen)]
+        return seen, [framed(subject, c, VIEW, CLEAN)[0] for c in (first, second, seen)]
 
     seen, (before, unheld, after) = jax.device_get(jax.jit(jax.vmap(cameras))(subject, first, second))
     np.testing.assert_allclose(after.center, before.center, atol=2e-3)
