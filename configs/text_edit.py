@@ -102,8 +102,8 @@ def networks() -> ml_collections.ConfigDict:
             "reconstruction": 10.0,
             "paired": 15.0,  # needs a stream with target_image
             "changed": 15.0,  # so does this: an L1 over whole pictures hardly sees an iris
+            "motion": 150.0,  # and this one motion: painting hides an iris sooner than a flow finds it
             "stated": 1.0,  # of simulated sentences: a vector that says what they state is listened to sooner
-            "motion": 150.0,  # and this: painting hides an iris sooner than a flow finds it
         }
     )
     c.painter_optimiser = optimiser_config("adam", 5e-4)

@@ -28,7 +28,8 @@ from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, UNSAID, bin_numbers,
 from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain
 from eyegan_jax.simulator.geometry import project
-from eyegan_jax.simulator.motion import ball_motion, framed
+from eyegan_jax.simulator.lids import framed
+from eyegan_jax.simulator.motion import ball_motion
 from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.pairs import Shot, draw_pair
 from eyegan_jax.simulator.parameters import Capture, Subject
@@ -57,9 +58,8 @@ RANGES: dict[str, Sequence[tuple[float, float]]] = {
 WEIGHTS = {"lid": (0.5, 0.5, 1.0, 3.0, 1.5), "glasses": (2.0, 1.0, 1.0, 1.0)}
 """Relative frequencies of bins, where they are not all equal: a closed eye shows little else."""
 
-FRAME, FRAME_ALBEDO = (0.0, 1.0, 20.0, 11.5), 0.04
-GLARE = (7.0, -5.0, 5.0, 3.5)
-"""The dark glasses that an edit puts on, as ``Capture.glasses_frame`` (mm), ``glasses_albedo``, ``glare_box`` (mm)."""
+GLASSES = {"glasses_frame": (0.0, 1.0, 20.0, 11.5), "glasses_albedo": 0.04, "glare_box": (7.0, -5.0, 5.0, 3.5)}
+"""The dark glasses that an edit puts on: fields of Capture."""
 
 EDITABLE = (
     "gaze yaw",
@@ -188,10 +188,9 @@ class Editor:
             candidates = jnp.asarray(attribute_mask(attributes)) & ((now != UNSAID) | optional)
             wanted = jnp.where(first_few(u[:-2], candidates, count), other_bins(keys[1], now), UNSAID)
             # No sentence says what glasses look like: those that an edit puts on are always the same.
-            frame = jnp.where(capture.glasses > 0.5, capture.glasses_frame, jnp.array(FRAME))
-            albedo = jnp.where(capture.glasses > 0.5, capture.glasses_albedo, FRAME_ALBEDO)
-            glare = jnp.where(capture.glasses > 0.5, capture.glare_box, jnp.array(GLARE))
-            capture = dataclasses.replace(capture, glasses_frame=frame, glasses_albedo=albedo, glare_box=glare)
+            worn = capture.glasses > 0.5
+            form = {name: jnp.where(worn, getattr(capture, name), jnp.array(v)) for name, v in GLASSES.items()}
+            capture = dataclasses.replace(capture, **form)
             return self.set_bins(keys[2], wanted, subject, capture)
 
         return change

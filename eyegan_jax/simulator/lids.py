@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from eyegan_jax.simulator.geometry import Camera, Pose, to_image_plane
+from eyegan_jax.simulator.domains import Domain
+from eyegan_jax.simulator.geometry import Camera, Pose, eye_pose, to_image_plane
+from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.vectors import Vec
 from eyegan_jax.simulator.views import FIELD_MM, View
@@ -178,3 +180,10 @@ def frame_camera(view: View, capture: Capture, pose: Pose, points: Vec) -> Camer
         field = FIELD_MM[view.framing] / pose.distance
     focal = view.width * capture.scale / field
     return Camera(focal, 0.5 * (size - 1.0) - focal * middle + capture.shift * view.width)
+
+
+def framed(subject: Subject, capture: Capture, view: View, domain: Domain) -> tuple[Camera, Pose, Vec]:
+    """An eye without its picture: the camera in front of it, where it is and looks, and its lid landmarks."""
+    pose = stage(eye_pose(capture))
+    points = stage(landmark_points(lid_state(subject, capture, pose, domain.lids_follow_gaze)))
+    return stage(frame_camera(view, capture, pose, points)), pose, points

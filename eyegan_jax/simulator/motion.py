@@ -3,23 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from eyegan_jax.simulator import lids
 from eyegan_jax.simulator.domains import Domain
-from eyegan_jax.simulator.geometry import Camera, Pose, eye_pose, iris_pixels, pixel_grid, project, rays, trace
+from eyegan_jax.simulator.geometry import iris_pixels, pixel_grid, project, rays, trace
 from eyegan_jax.simulator.iris import OUTSIDE, pupil_ellipse
+from eyegan_jax.simulator.lids import framed
 from eyegan_jax.simulator.noise import stage
 from eyegan_jax.simulator.parameters import Capture, Subject
-from eyegan_jax.simulator.vectors import Vec, safe_sqrt
+from eyegan_jax.simulator.vectors import safe_sqrt
 from eyegan_jax.simulator.views import View
 
 Eye = tuple[Subject, Capture]
-
-
-def framed(subject: Subject, capture: Capture, view: View, domain: Domain) -> tuple[Camera, Pose, Vec]:
-    """An eye without its picture: the camera in front of it, where it is and looks, and its lid landmarks."""
-    pose = stage(eye_pose(capture))
-    points = stage(lids.landmark_points(lids.lid_state(subject, capture, pose, domain.lids_follow_gaze)))
-    return stage(lids.frame_camera(view, capture, pose, points)), pose, points
 
 
 def ball_motion(first: Eye, second: Eye, masks: jax.Array, view: View, domain: Domain) -> jax.Array:

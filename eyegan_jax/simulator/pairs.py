@@ -19,7 +19,7 @@ from eyegan_jax.gaze import angles_to_vector, vector_to_angles
 from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain, sample_capture
 from eyegan_jax.simulator.geometry import head_rotation
-from eyegan_jax.simulator.motion import framed
+from eyegan_jax.simulator.lids import framed
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import EYE_IN_HEAD
 from eyegan_jax.simulator.render import Rendering, render

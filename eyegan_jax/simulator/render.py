@@ -31,7 +31,6 @@ from eyegan_jax.simulator.lights import (
     to_bands,
     typical_irradiance,
 )
-from eyegan_jax.simulator.motion import framed
 from eyegan_jax.simulator.noise import bell, edge, mix, smoothstep, stage
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import capture_table
@@ -205,7 +204,7 @@ def _outlines(subject: Subject, capture: Capture, camera: Camera, pose: Pose):
 
 def pupil_center(subject: Subject, capture: Capture, view: View, domain: Domain):
     """Where the pupil's middle is seen ``[2]`` (pixels), by sending the optical axis through the cornea."""
-    camera, pose, _ = framed(subject, capture, view, domain)
+    camera, pose, _ = lids.framed(subject, capture, view, domain)
     return iris_pixels(subject, camera, pose, pupil_ellipse(subject, capture)[0][None])[0]
 
 

@@ -13,7 +13,7 @@ from eyegan_jax.data.sources import draw_batch
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import angles_to_vector, angular_error
 from eyegan_jax.simulator import DOMAINS, View, pairs, sample_capture, sample_subject
-from eyegan_jax.simulator.motion import framed
+from eyegan_jax.simulator.lids import framed
 
 VIEW = View(24, 36)
 DEGREES = 180 / np.pi
