@@ -21,7 +21,7 @@ from eyegan_jax.systems import gaze_gan_settings, seg2eye_settings
 from eyegan_jax.systems.optimisers import optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
-PAIR_FIELDS = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "references")
+PAIR_FIELDS = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "motion", "references")
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -32,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.run.samples_every = 1000
     config.run.checkpoint_every = 2000
     config.run.log_every = 50
-    fields = {"eyes": ("image", "mask"), "pairs": PAIR_FIELDS, "real": ("image", "references")}
+    fields = {"eyes": ("image", "mask", "frame"), "pairs": PAIR_FIELDS, "real": ("image", "references")}
     config.data = ml_collections.ConfigDict({"backend": "auto", "fields": fields})
     view = "unityeyes_72x120"
     config.data.eyes = stream_config("simulator", domain="randomized", view=view, pool=8192)
@@ -83,7 +83,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def segmenter_settings() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "classes": "eye",
+            "classes": "eye_and_frame",  # "eye": glasses stay where they are
             "features": 24,
             "levels": 4,
             "dropout": 0.1,
@@ -103,11 +103,13 @@ def redirect_settings() -> ml_collections.ConfigDict:
         {
             "segmenter_steps": 4000,  # with 1500 the masks of real eyes broke up
             "redirector_steps": 6000,
-            "redirector": {"width": 32, "levels": 4, "reader": (32, 64, 64)},
+            # moves: the eyeball's own pixels come along. Without, the painter starts from its mean tones.
+            "redirector": {"width": 32, "levels": 4, "reader": (32, 64, 64), "moves": True},
+            "motion_weight": 150.0,  # of their squared error, in shares of the width
             "redirector_optimiser": optimiser_config("adam", 1e-3),
             "reading_weight": 10.0,  # of the squared error (rad^2) of the gaze that is read in a mask
             "averaging": 0.995,
-            "context": True,  # the painter starts from a draft: the skin around the eye, mean tones within
+            "context": True,  # the painter starts from a draft: the skin around the eye, the moved eyeball
             "context_share": 0.8,  # part of the samples where it does; without, masks alone can be painted
             # Of real pictures turned away, beside the painter's own losses (seg2eye.loss).
             "loss": {"adversarial": 1.0, "mask": 5.0, "cycle": 10.0, "style": 1.0},
@@ -148,7 +150,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     # One and the same source for all: it is compiled and rendered once.
     config.data.pairs.update({"pool": 32, "references": 1})
     config.data.eyes = config.data.real = config.data.pairs
-    config.data.fields = dict.fromkeys(("eyes", "pairs", "real"), PAIR_FIELDS)
+    config.data.fields = dict.fromkeys(("eyes", "pairs", "real"), (*PAIR_FIELDS, "frame"))
     config.segmenter.update({"features": 4, "levels": 1, "augmentation": "none"})
     config.redirect.update({"segmenter_steps": 2, "redirector_steps": 2})
     config.redirect.redirector.update({"width": 8, "levels": 1, "reader": (8,)})
@@ -168,11 +170,11 @@ def smoke(config: ml_collections.ConfigDict) -> None:
 def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 1)
     config.batch_size = 8
-    config.steps = 1800
-    config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 4096, 4096, 1024
-    config.data.eyes.domain = "captured"  # as wide as half a thousand steps can learn
-    config.segmenter.update({"features": 12, "levels": 3, "dropout": 0.0})
-    config.redirect.update({"segmenter_steps": 500, "redirector_steps": 1200})
+    config.steps = 3600
+    config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 8192, 8192, 2048
+    config.data.eyes.domain = "captured"  # of "randomized" so small a network finds worse masks
+    config.segmenter.update({"features": 16, "levels": 3, "dropout": 0.0})
+    config.redirect.update({"segmenter_steps": 4000, "redirector_steps": 4500})
     config.redirect.redirector.update({"width": 16, "levels": 3})
     config.seg2eye.generator.update({"width": 16, "scales": 3, "mask_features": 32})
     config.seg2eye.encoder.update({"width": 16, "size": 32, "code": 64})

@@ -10,8 +10,8 @@ CELL = 110
 """Default size on screen: small eyes are enlarged to at least this many pixels of width."""
 BACKGROUND, INK, GAP = (255, 255, 255), (40, 40, 40), 2
 
-MASK_COLOURS = np.array([[40, 40, 48], [235, 235, 225], [70, 140, 200], [230, 80, 60]], np.uint8)
-"""RGB of the OpenEDS ids: skin and background, sclera, iris, pupil."""
+MASK_COLOURS = np.array([[40, 40, 48], [235, 235, 225], [70, 140, 200], [230, 80, 60], [150, 150, 60]], np.uint8)
+"""RGB of the OpenEDS ids (skin and background, sclera, iris, pupil) and of the frame of glasses."""
 
 
 def mask_to_rgb(mask) -> np.ndarray:

@@ -24,7 +24,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.eye_finding import find_eye, opening_of
 from eyegan_jax.images import to_float, to_uint8
-from eyegan_jax.layers.detail import kept_detail
+from eyegan_jax.layers.detail import Change, changed
 from eyegan_jax.models import Model, load_model, released
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.systems.redirect import REACH
@@ -76,15 +76,19 @@ class Wish:
 class Redirector:
     """A trained model ready for uint8 images ``[N, H, W, C]`` of its own size; any N.
 
-    read: images to (pitch, yaw) ``[N, 2]`` in degrees. turn: images, angles ``[N, 2]`` in degrees and further pictures
-    of the same people ``[N, k, H, W, C]`` (or None) to images. opening: images to the share ``[N]`` that shows an open
-    eye.
+    read: images to (pitch, yaw) ``[N, 2]`` in degrees. change: images, angles ``[N, 2]`` in degrees and, if wanted,
+    further pictures of the same people ``[N, k, H, W, C]`` to what is done to them. opening: images to the share
+    ``[N]`` that shows an open eye.
     """
 
     shape: tuple[int, int, int]
     read: Callable[[np.ndarray], np.ndarray]
-    turn: Callable[..., np.ndarray]
+    change: Callable[..., Change]
     opening: Callable[[np.ndarray], np.ndarray]
+
+    def turn(self, images: np.ndarray, angles: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
+        """Images that look along ``angles``; arguments as of ``change``."""
+        return np.asarray(to_uint8(self.change(images, angles, references).edited))
 
 
 def redirector(model: Model, batch: int = 16) -> Redirector:
@@ -96,15 +100,15 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
     read = jax.jit(lambda images: jnp.degrees(system.read_gaze(variables, to_float(images))))
 
     @jax.jit
-    def turn(images, angles, references):
+    def change(images, angles, references):
         others = None if references is None else to_float(references)
-        return to_uint8(system.redirect(variables, to_float(images), jnp.radians(angles), others))
+        return system.change(variables, to_float(images), jnp.radians(angles), others)
 
-    def turn_all(images, angles, references=None):
+    def change_all(images, angles, references=None):
         angles = np.asarray(angles, np.float32)
 
         def some(rows):
-            return turn(images[rows], angles[rows], None if references is None else references[rows])
+            return change(images[rows], angles[rows], None if references is None else references[rows])
 
         return in_batches(some, np.arange(len(images)), batch)
 
@@ -116,7 +120,7 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
         # Without a segmenter every picture counts as an open eye.
         return np.ones(len(images)) if masks is None else in_batches(lambda x: opening_of(masks(x)), images, batch)
 
-    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), turn_all, opening)
+    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), change_all, opening)
 
 
 def eye_finder(shape: Sequence[int]) -> Callable[[np.ndarray], Box | None]:
@@ -144,7 +148,7 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
     """Every picture of uint8 ``[N, H, W, 1 or 3]`` with the eye in its box turned; the rest stays as it is.
 
     A gaze beyond :data:`REACH` is drawn at its border, and a picture without an open eye is left alone; both come with
-    a warning. Where the model is gray, a coloured picture keeps its colours and changes its brightness.
+    a warning. Where the model is gray, a coloured picture keeps its colours, which move, and changes its brightness.
     """
     height, width, channels = tool.shape
     crops = np.stack([resample(p, box, height, width) for p, box in zip(pictures, boxes, strict=True)])
@@ -152,7 +156,7 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
     seen, opening = tool.read(crops), tool.opening(crops)
     wanted = wish.of(seen)
     drawn = np.clip(wanted, -np.array(REACH), REACH)
-    painted = tool.turn(crops, drawn)
+    changes = tool.change(crops, drawn)
     results = []
     for i, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
         if opening[i] < LEAST_OPENING:
@@ -162,7 +166,8 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
         text = ""
         if np.abs(wanted[i] - drawn[i]).max() > 0.5:
             text = f"asked for {_angles(wanted[i])}, drew {_angles(drawn[i])}: eyes turn no farther"
-        results.append(Redirected(paste(picture, box, crops[i], painted[i]), seen[i], drawn[i], text))
+        change = jax.tree.map(lambda leaf, i=i: leaf[i], changes)
+        results.append(Redirected(paste(picture, box, change), seen[i], drawn[i], text))
     return results
 
 
@@ -170,33 +175,30 @@ def _angles(degrees) -> str:
     return f"pitch {degrees[0]:.0f} yaw {degrees[1]:.0f}"
 
 
-def paste(picture: np.ndarray, box: Box, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """``picture`` with what changed from ``before`` to ``after`` (uint8 ``[h, w, C]``) in ``box``.
+def paste(picture: np.ndarray, box: Box, change: Change) -> np.ndarray:
+    """``picture``, uint8 ``[H, W, 1 or 3]``, with ``change`` (without a batch's axis) done to what ``box`` shows of it.
 
-    Differences are added, so that the picture keeps its own sharpness where nothing changed; where detail was painted
-    over, the picture's own detail goes, too (:func:`~eyegan_jax.layers.detail.kept_detail`). They fade out towards the
-    box's edges unless these are the picture's own.
+    What moves is moved, and what is painted is painted, in the picture's own pixels, see
+    :func:`~eyegan_jax.layers.detail.changed`. It fades out towards the box's edges unless these are the picture's own.
     """
     left, top, right, bottom = box
-    height, width = bottom - top, right - left
-    whole = (0, 0, before.shape[1], before.shape[0])
-    around = picture[max(top, 0) : bottom, max(left, 0) : right]
-
-    def at_its_place(image: np.ndarray) -> np.ndarray:
-        large = resample(image, whole, height, width).astype(np.float32)
-        return large[max(-top, 0) :, max(-left, 0) :][: around.shape[0], : around.shape[1]]
-
-    kept = np.asarray(kept_detail(to_float(jnp.asarray(before[None])), to_float(jnp.asarray(after[None]))))[0]
-    lost = 1.0 - at_its_place(np.rint(255 * kept).astype(np.uint8)) / 255
-    old = at_its_place(before)
-    detail = in_channels(around, before.shape[2]).astype(np.float32) - old
-    change = at_its_place(after) - old - lost * detail
+    here = resample(picture, box, bottom - top, right - left)
+    there = (slice(max(top, 0), bottom), slice(max(left, 0), right))
+    channels = max(here.shape[-1], change.edited.shape[-1])
+    made = in_channels(np.asarray(_done(in_channels(here, channels), change)), picture.shape[-1])
+    made = made[max(-top, 0) :, max(-left, 0) :]
+    around = picture[there]
+    made = made[: around.shape[0], : around.shape[1]].astype(np.float32)
     edges = (top <= 0, bottom >= picture.shape[0], left <= 0, right >= picture.shape[1])
-    fade = _fade(change.shape[0], edges[0], edges[1])[:, None] * _fade(change.shape[1], edges[2], edges[3])[None]
+    fade = _fade(made.shape[0], edges[0], edges[1])[:, None] * _fade(made.shape[1], edges[2], edges[3])[None]
     result = picture.copy()
-    mixed = np.rint(np.clip(around + change * fade[..., None], 0, 255)).astype(np.uint8)
-    result[max(top, 0) : bottom, max(left, 0) : right] = mixed
+    result[there] = np.rint(around + (made - around) * fade[..., None]).astype(np.uint8)
     return result
+
+
+@jax.jit
+def _done(image, change: Change):
+    return to_uint8(changed(to_float(image[None]), jax.tree.map(lambda leaf: leaf[None], change)))[0]
 
 
 def _fade(size: int, open_start: bool, open_end: bool) -> np.ndarray:

@@ -16,24 +16,31 @@ from eyegan_jax.data.geometry import middle_box
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
 from eyegan_jax.eye_finding import OPENING_WIDTH, find_eye
+from eyegan_jax.layers.detail import Change
 from eyegan_jax.redirecting import Redirector, Wish, eye_finder, paste, redirect_folder, redirect_pictures
 from eyegan_jax.systems import gaze_gan
 
 SHAPE = (16, 24, 1)
 
 
+def repainted(before, after, flow=(0.0, 0.0)):
+    """The change from gray levels ``[..., H, W, C]`` to others; ``flow`` is that of every pixel, in shares."""
+    before, after = (np.asarray(x, np.float32) / 127.5 - 1.0 for x in (before, after))
+    return Change(np.broadcast_to(np.float32(flow), (*before.shape[:-1], 2)), before, after)
+
+
 def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):
     """A model that paints everything 10 gray levels brighter and notes the angles it was asked for."""
 
-    def turn(images, angles, references=None):
+    def change(images, angles, references=None):
         if asked is not None:
             asked.append(np.asarray(angles))
-        return np.minimum(images.astype(int) + 10, 255).astype(np.uint8)
+        return repainted(images, images + 10.0)
 
     return Redirector(
         shape=SHAPE,
         read=lambda images: np.tile(seen, (len(images), 1)),
-        turn=turn,
+        change=change,
         opening=lambda images: np.full(len(images), opening),
     )
 
@@ -84,8 +91,8 @@ def test_paste_changes_the_inside_of_the_box_alone(size, corner, extent):
     left, top = (max(min(c, s - 1), 1 - e) for c, s, e in zip(corner[::-1], size[::-1], extent[::-1], strict=True))
     box = (left, top, left + extent[1], top + extent[0])
     before = np.full((8, 12, 1), 60, np.uint8)
-    np.testing.assert_array_equal(paste(picture, box, before, before), picture)
-    change = paste(picture, box, before, before + 40).astype(int) - picture
+    np.testing.assert_array_equal(paste(picture, box, repainted(before, before)), picture)
+    change = paste(picture, box, repainted(before, before + 40)).astype(int) - picture
     outside = np.ones(size, bool)
     outside[max(top, 0) : top + extent[0], max(left, 0) : left + extent[1]] = False
     assert not change[outside].any()
@@ -97,7 +104,7 @@ def test_paste_changes_the_inside_of_the_box_alone(size, corner, extent):
 
 def test_a_change_over_the_whole_picture_is_not_faded():
     picture = np.full((16, 24, 1), 100, np.uint8)
-    changed = paste(picture, (0, 0, 24, 16), picture, picture + 25)
+    changed = paste(picture, (0, 0, 24, 16), repainted(picture, picture + 25))
     assert (changed == 125).all()
 
 
@@ -230,9 +237,21 @@ def test_pasting_over_an_old_pupil_leaves_no_trace_of_it_and_keeps_detail_elsewh
     before = picture.reshape(16, 4, 24, 4, 1).mean((1, 3)).round().astype(np.uint8)
     after = before.copy()
     after[:, :12] = 120
-    pasted = paste(picture, (0, 0, 96, 64), before, after).astype(int)
+    pasted = paste(picture, (0, 0, 96, 64), repainted(before, after)).astype(int)
     np.testing.assert_array_equal(pasted[:, 64:], picture[:, 64:])
     assert np.abs(pasted[:, :32] - 120).max() <= 3
+
+
+def test_pixels_and_colours_of_the_picture_itself_are_moved():
+    """A gray model of 16x24 moves an eighth of the width; a coloured picture of 64x96 moves with every detail."""
+    rng = np.random.default_rng(6)
+    picture = rng.integers(60, 190, (64, 96, 3)).astype(np.uint8)
+    gray = picture.astype(float) @ [0.299, 0.587, 0.114]
+    before = gray.reshape(16, 4, 24, 4).mean((1, 3))[..., None]
+    moved = np.concatenate([before[:, 3:], np.repeat(before[:, -1:], 3, axis=1)], axis=1)
+    change = repainted(moved, moved, flow=(0.0, 0.125))
+    pasted = paste(picture, (0, 0, 96, 64), change).astype(int)
+    assert np.abs(pasted[:, :80] - picture[:, 12:92]).max() <= 1
 
 
 def test_box_of_the_middle_has_the_proportions_of_the_model():

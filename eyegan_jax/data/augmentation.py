@@ -4,6 +4,7 @@ Images are float32 ``[H, W, 1]`` in [-1, 1], masks int ``[H, W]``. Lengths are f
 that one setting serves every resolution. :func:`augment` is what training calls, vmapped over a batch.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -54,6 +55,9 @@ WIDE = Augmentation(
     noise=0.12,
 )
 """For images of cameras that training has not seen: strong changes of place, tone, light, focus and noise."""
+
+OTHER_CAMERA = dataclasses.replace(WIDE, mirror_chance=0.0, move_chance=0.0)
+"""Of them those that leave every pixel in its place."""
 
 
 def augment(key, image, mask, how: Augmentation):

@@ -41,19 +41,22 @@ class Modulated(nn.Module):
 
 
 class Redirector(nn.Module):
-    """``(mask [N, H, W] or [N, H, W, labels], gaze [N, 2]) -> logits [N, H, W, labels]`` in float32.
+    """``(mask [N, H, W] or [N, H, W, labels], gaze [N, 2])`` to logits ``[N, H, W, labels]`` and flow ``[N, H, W, 2]``.
 
     gaze: the wanted (pitch, yaw) in radians, :mod:`eyegan_jax.gaze`. A U-Net is told the wish and how far it is from
-    the gaze that :meth:`read` finds in the mask; a gate per pixel decides where the given mask stays as it is.
+    the gaze that :meth:`read` finds in the mask; a gate per pixel decides where the given mask stays as it is. The
+    flow, (down, right) in pixels, says where each pixel of the turned eye was. Both are float32.
 
     width: channels at full size, a multiple of 8; doubled at each of ``levels - 1`` steps down, at most four times.
     reader: widths of the stages of the gaze reader, whose last map is flattened: H and W are those of the training.
+    moves: whether there is a flow; without, it is zero.
     """
 
     width: int = 32
     levels: int = 4
     labels: int = 4
     reader: tuple[int, ...] = (32, 64, 64)
+    moves: bool = False
     dtype: Any = jnp.float32
 
     def setup(self):
@@ -64,6 +67,8 @@ class Redirector(nn.Module):
         self.up = [Modulated(w, self.dtype) for w in widths[:-1]]
         # The last map says what to draw and where to leave things as they are.
         self.head = Conv(2 * self.labels, 1, dtype=self.dtype)
+        if self.moves:
+            self.flow = Conv(2, 1, dtype=self.dtype, kernel_init=nn.initializers.zeros)
 
     def read(self, mask: jax.Array) -> jax.Array:
         """(pitch, yaw) ``[N, 2]`` in radians of the eye in a mask."""
@@ -71,7 +76,7 @@ class Redirector(nn.Module):
         place = jnp.broadcast_to(coordinates(*mask.shape[1:3]), (*mask.shape[:3], 2))
         return self.gaze(jnp.concatenate([mask, place], axis=-1))
 
-    def __call__(self, mask: jax.Array, gaze: jax.Array, seen: jax.Array | None = None) -> jax.Array:
+    def __call__(self, mask: jax.Array, gaze: jax.Array, seen: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         """``seen``: what :meth:`read` finds in the mask, where that is known already."""
         mask = one_hot(mask, self.labels)
         turn = gaze - jax.lax.stop_gradient(self.read(mask) if seen is None else seen)
@@ -88,5 +93,9 @@ class Redirector(nn.Module):
         for block, skip in zip(reversed(self.up), reversed(skips[:-1]), strict=True):
             x = x.repeat(2, axis=1).repeat(2, axis=2)
             x = block(jnp.concatenate([x, skip], axis=-1), wish)
-        drawn, gate = jnp.split(self.head(x)[:, :height, :width].astype(jnp.float32), 2, axis=-1)
-        return drawn + nn.sigmoid(gate) * jnp.log(jnp.clip(mask, FLOOR, 1.0))
+        x = x[:, :height, :width]
+        drawn, gate = jnp.split(self.head(x).astype(jnp.float32), 2, axis=-1)
+        logits = drawn + nn.sigmoid(gate) * jnp.log(jnp.clip(mask, FLOOR, 1.0))
+        # In units of a position of the coarsest features; zero at first.
+        flow = unit * self.flow(x).astype(jnp.float32) if self.moves else jnp.zeros((*mask.shape[:3], 2))
+        return logits, flow

@@ -20,6 +20,7 @@ from eyegan_jax.simulator.distributions import RAD
 from eyegan_jax.simulator.domains import Domain, find_domain, sample_capture
 from eyegan_jax.simulator.geometry import head_rotation
 from eyegan_jax.simulator.lids import framed
+from eyegan_jax.simulator.motion import ball_motion
 from eyegan_jax.simulator.parameters import Capture, Subject
 from eyegan_jax.simulator.populations import EYE_IN_HEAD
 from eyegan_jax.simulator.render import Rendering, render
@@ -179,7 +180,8 @@ def pair_source(
     """An unbounded source of pairs: the fields of :func:`eyegan_jax.simulator.simulator_source`, of both pictures.
 
     Those of the second picture are called ``target_image``, ``target_mask``, ``target_gaze`` and so on; ``glasses``
-    and ``target_glasses``, bool scalars, say whether glasses are worn. Under jit only what is used is computed.
+    and ``target_glasses``, bool scalars, say whether glasses are worn. ``motion`` float16 ``[H, W, 3]`` is
+    :func:`~eyegan_jax.simulator.motion.ball_motion`. Under jit only what is used is computed.
 
     seed, subjects, first_subject: as of ``simulator_source``; numbers mean the same people there and here.
     references: k > 0 adds ``references`` uint8 ``[k, H, W, C]`` and ``reference_masks`` uint8 ``[k, H, W]``: what
@@ -203,6 +205,8 @@ def pair_source(
         fields = jax.vmap(labelled)(shots.picture) | {"glasses": shots.capture.glasses > 0.5}
         sample = {name: value[0] for name, value in fields.items()}
         sample |= {f"target_{name}": value[1] for name, value in fields.items()}
+        motion = ball_motion(first, others[0], shots.picture.mask[:2], view, domain)
+        sample |= {"motion": motion.astype(jnp.float16)}
         if references:
             sample |= {"references": fields["image"][2:], "reference_masks": fields["mask"][2:]}
         return sample | {"subject": number}

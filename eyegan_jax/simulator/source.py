@@ -41,6 +41,7 @@ def labelled(picture: Rendering) -> dict[str, jax.Array]:
     return {
         "image": to_uint8(picture.image),
         "mask": picture.mask.astype(jnp.uint8),
+        "frame": picture.glasses > 0.5,
         "gaze": picture.gaze,
         "head": picture.head[:2],
         "pupil": picture.pupil,
@@ -75,9 +76,9 @@ def simulator_source(
 ) -> DeviceSource:
     """An unbounded source of rendered eyes.
 
-    A sample holds ``image`` uint8 ``[H, W, C]``, ``mask`` uint8 ``[H, W]``, ``gaze`` float32 ``[3]``, ``head``
-    float32 ``[2]``, ``pupil`` float32 ``[5]`` (cx, cy, a, b, angle), ``landmarks`` float32 ``[55, 2]`` (margin,
-    caruncle, iris) and ``subject`` int32. Under jit only what is used is computed.
+    A sample holds ``image`` uint8 ``[H, W, C]``, ``mask`` uint8 ``[H, W]``, ``frame`` bool ``[H, W]`` (of glasses),
+    ``gaze`` float32 ``[3]``, ``head`` float32 ``[2]``, ``pupil`` float32 ``[5]`` (cx, cy, a, b, angle), ``landmarks``
+    float32 ``[55, 2]`` (margin, caruncle, iris) and ``subject`` int32. Under jit only what is used is computed.
 
     subjects: the person is one of that many fixed people, numbers ``first_subject`` to ``first_subject +
         subjects - 1`` of ``seed`` (so that disjoint people can be held out); None: a new person each time.

@@ -20,6 +20,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float
 from eyegan_jax.layers import keys as random_keys
+from eyegan_jax.layers.detail import Change
 from eyegan_jax.networks.gaze_gan import ANGLE_UNIT, GazeDiscriminator, GazeGenerator
 from eyegan_jax.networks.small_resnet import ResidualStage, SmallResNet
 from eyegan_jax.systems.base import (
@@ -229,9 +230,15 @@ class GazeGan:
 
         variables: ``state.average``.
         """
+        return self.change(variables, images, gaze, references).edited
+
+    def change(
+        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
+    ) -> Change:
+        """What :meth:`redirect` does to images; nothing is moved before it is painted."""
         del references
         painted: Any = self.generator.apply(variables["generator"], images, gaze)
-        return painted
+        return Change(jnp.zeros((*images.shape[:3], 2)), images, painted)
 
     def pictures(self, state: GazeGanState, batch: Batch) -> jax.Array:
         """Rows of (simulated eye, turned eye, truth), ``[3, n, H, W, C]``."""

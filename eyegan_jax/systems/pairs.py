@@ -20,7 +20,8 @@ class Eyes(flax.struct.PyTreeNode):
     """Pictures of a batch in [-1, 1] and, of simulated ones, what they shall become.
 
     image ``[B, H, W, C]``; shown ``[B, k, H, W, C]``, pictures of the person, and which of them are shown, bool
-    ``[B, k]``. mask, target_mask ``[B, H, W]``; target ``[B, H, W, C]``; gaze, wanted ``[B, 2]`` in radians.
+    ``[B, k]``. mask, target_mask ``[B, H, W]``; target ``[B, H, W, C]``; gaze, wanted ``[B, 2]`` in radians; motion
+    ``[B, H, W, 3]``, where the target's pixels were (``simulator.motion.ball_motion``), where the batch says so.
     """
 
     image: jax.Array
@@ -31,6 +32,7 @@ class Eyes(flax.struct.PyTreeNode):
     target: Any = None
     target_mask: Any = None
     wanted: Any = None
+    motion: Any = None
 
 
 def labelled(pairs: Mapping[str, jax.Array], keys, *, mirror: bool, vary: bool) -> Eyes:
@@ -51,6 +53,7 @@ def labelled(pairs: Mapping[str, jax.Array], keys, *, mirror: bool, vary: bool) 
         target=to_float(pairs["target_image"]),
         target_mask=pairs["target_mask"].astype(jnp.int32),
         wanted=vector_to_angles(pairs["target_gaze"]),
+        motion=pairs["motion"].astype(jnp.float32) if "motion" in pairs else None,
     )
 
 
@@ -103,7 +106,9 @@ def flipped(sample: Mapping[str, jax.Array], flip) -> dict[str, jax.Array]:
     def turned(name, value):
         if name.endswith("gaze"):
             return mirrored(value)
+        if name == "motion":
+            value = value * jnp.array([1, -1, 1], value.dtype)
         return jnp.flip(value, axis={"references": 3}.get(name, 2))
 
-    known = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "references")
+    known = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "references", "motion")
     return {name: either(flip, turned(name, sample[name]), sample[name]) for name in known if name in sample}

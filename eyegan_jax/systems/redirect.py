@@ -5,7 +5,8 @@ A reconstruction after Kaur and Manduchi, "Subject guided eye image synthesis wi
 learns from the masks of the stage before:
 
 1. A segmenter finds the mask of an eye; it learns from simulated eyes of all kinds.
-2. A redirector turns the mask to a wanted gaze; it learns from pairs of simulated pictures, the only gaze labels.
+2. A redirector turns the mask to a wanted gaze and says from where each point of the eyeball comes; it learns from
+   pairs of simulated pictures, the only gaze labels.
 3. A style generator paints the turned mask in the style of one to four pictures of the person. It learns from
    simulated pairs, where the truth is known, and in cycles from real pictures, of which nothing is known: there, back
    by the mask and the style of what was painted, and equal to the start.
@@ -24,10 +25,13 @@ import ml_collections
 import optax
 
 from eyegan_jax import losses
+from eyegan_jax.data.augmentation import OTHER_CAMERA, augment
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers import keys as random_keys
+from eyegan_jax.layers.detail import Change
+from eyegan_jax.layers.resizing import warp
 from eyegan_jax.networks.redirector import Redirector
 from eyegan_jax.pictures import MASK_COLOURS
 from eyegan_jax.systems import seg2eye, segmenter
@@ -40,6 +44,7 @@ from eyegan_jax.systems.base import (
     value_and_mean_gradient,
     vary,
 )
+from eyegan_jax.systems.draft import Draft, draft
 from eyegan_jax.systems.optimisers import build_optimiser
 from eyegan_jax.systems.pairs import PURPOSES, coin, either, labelled, together, unlabelled
 from eyegan_jax.systems.seg2eye import Seg2Eye, Seg2EyeState
@@ -48,7 +53,7 @@ from eyegan_jax.systems.segmenter import Segmenter, SegmenterState
 REACH = (25.0, 30.0)
 """Largest pitch and yaw in degrees that the simulated eyes of the training take in their heads."""
 
-COIN, WISH, HIDE = range(PURPOSES, PURPOSES + 3)
+COIN, WISH, HIDE, CAMERA = range(PURPOSES, PURPOSES + 4)
 """Purposes of a sample's keys, beside those of :mod:`eyegan_jax.systems.pairs`."""
 
 
@@ -81,9 +86,9 @@ class Weights:
 class Redirect:
     """Networks, weights and schedule of one run; immutable. See ``configs/redirect.py`` for every field.
 
-    Streams: "eyes" (``image``, ``mask``) for the segmenter; "pairs" (``image``, ``mask``, ``gaze``, the same with
-    ``target_`` in front, ``references [k, H, W, C]``) of simulated people; "real" (``image`` and, where there are
-    several pictures of a person, ``references``), of which no label is read.
+    Streams: "eyes" (``image``, ``mask``, ``frame``) for the segmenter; "pairs" (``image``, ``mask``, ``gaze``, the same
+    with ``target_`` in front, ``motion``, ``references [k, H, W, C]``) of simulated people; "real" (``image`` and,
+    where there are several pictures of a person, ``references``), of which no label is read.
     """
 
     segmenter: Segmenter
@@ -94,6 +99,7 @@ class Redirect:
     context: bool
     context_share: float
     reading_weight: float
+    motion_weight: float
     averaging: float
     segmenter_steps: int
     redirector_steps: int
@@ -116,7 +122,7 @@ class Redirect:
         redirector = self.redirector.init(jax.random.fold_in(compact, 1), mask, gaze)["params"]
         painted = {
             "image": pairs["image"],
-            "mask": self._condition(mask, to_float(pairs["image"][:, 0]), mask)[:, None],
+            "mask": self._condition(mask, self._draft(mask, to_float(pairs["image"][:, 0]), mask))[:, None],
             "references": pairs["references"],
         }
         painter = self.painter.init(jax.random.fold_in(key, 2), {"eyes": painted}, devices)
@@ -159,8 +165,11 @@ class Redirect:
         keys = sample_keys(key, batch["pairs"]["image"].shape[0])
         eyes = labelled(batch["pairs"], keys, **self._choices)
         true, turned = (jax.nn.one_hot(m, self.redirector.labels) for m in (eyes.mask, eyes.target_mask))
-        # What it is given in use are the segmenter's masks; the true ones keep it exact.
-        given = either(coin(keys, COIN), self.masks(state.average, eyes.image), true)
+        # What it is given in use are the segmenter's masks, of pictures of any camera; the true ones keep it exact.
+        gray = to_gray(eyes.image) if eyes.image.shape[-1] == 3 else eyes.image
+        cameras = jax.vmap(lambda k: jax.random.fold_in(k, CAMERA))(keys)
+        pictures, _ = jax.vmap(partial(augment, how=OTHER_CAMERA))(cameras, gray, eyes.mask)
+        given = either(coin(keys, COIN), self.masks(state.average, pictures), true)
 
         def loss(params):
             move = partial(self.redirector.apply, {"params": params})
@@ -168,8 +177,8 @@ class Redirect:
             found = move(jnp.concatenate([given, turned]), method="read")
             # Going and staying in one pass.
             twice = jnp.concatenate([found[:count], found[:count]])
-            first = move(jnp.concatenate([given, given]), jnp.concatenate([eyes.wanted, eyes.gaze]), twice)
-            back = move(jax.nn.softmax(first[:count]), eyes.gaze)
+            first, flow = move(jnp.concatenate([given, given]), jnp.concatenate([eyes.wanted, eyes.gaze]), twice)
+            back, _ = move(jax.nn.softmax(first[:count]), eyes.gaze)
             logits = jnp.concatenate([first, back])
             truth = jnp.concatenate([turned, true, true])
             wrong = found - jnp.concatenate([eyes.gaze, eyes.wanted])
@@ -179,6 +188,11 @@ class Redirect:
                 "reading": jnp.mean(jnp.sum(jnp.square(wrong), axis=-1)),
             }
             total = parts["entropy"] + parts["dice"] + self.reading_weight * parts["reading"]
+            if self.redirector.moves:
+                # An eye that stays comes from where it is.
+                still = jnp.zeros_like(eyes.motion).at[..., 2].set(eyes.mask > 0)
+                parts["motion"] = losses.motion_error(flow, jnp.concatenate([eyes.motion, still]))
+                total += self.motion_weight * parts["motion"]
             degrees = jnp.degrees(jnp.mean(jnp.linalg.norm(wrong, axis=-1)))
             right = jnp.mean(first[:count].argmax(-1) == eyes.target_mask)
             shown = {f"loss/{name}": part for name, part in parts.items()}
@@ -206,11 +220,11 @@ class Redirect:
         real = unlabelled(batch["real"], keys, **self._choices)
         tools, count = state.average, len(keys)
         both = jnp.concatenate([pairs.image, real.image])
-        seen = self.masks(tools, both)
+        seen, frame = self._seen(tools, both)
         home = self.read(tools, seen)
         reach = jnp.radians(jnp.array(REACH))
         away = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, WISH), (2,), minval=-1.0))(keys) * reach
-        turned = self.turn_mask(tools, seen, jnp.concatenate([pairs.wanted, away]), home)
+        turned, flow = self.turn(tools, seen, jnp.concatenate([pairs.wanted, away]), home)
         # Half of the simulated eyes by their true mask, half by the redirector's, as in use.
         true = jax.nn.one_hot(pairs.target_mask, self.redirector.labels)
         shown = either(coin(keys, COIN), turned[:count], true)
@@ -218,7 +232,11 @@ class Redirect:
         target = jnp.concatenate([pairs.target, real.image])
         with_context = jnp.tile(coin(keys, HIDE, self.context_share), 3)
         repeated = jnp.concatenate([jnp.arange(2 * count), jnp.arange(count, 2 * count)])
-        condition = self._condition(masks, both[repeated], seen[repeated], with_context)
+        drafts = self._draft(jnp.concatenate([shown, turned[count:]]), both, seen, frame, flow)
+        # Rebuilt from its own pixels a real eye would teach nothing: there its inside is not shown.
+        rebuilt = self._draft(seen[count:], real.image, seen[count:], None if frame is None else frame[count:])
+        drafts = jax.tree.map(lambda d, r: jnp.concatenate([d[:count], r, d[count:]]), drafts, rebuilt)
+        condition = self._condition(masks, drafts, with_context)
         people, present = together(pairs, real)
 
         def loss(painter):
@@ -232,17 +250,18 @@ class Redirect:
             made, aside = images[: 2 * count], images[2 * count :]
             parts = self.painter.generator_losses(state.painter, masks[: 2 * count], made, target, style, features)
             total = sum(getattr(self.painter.weights, name) * value for name, value in parts.items())
-            # What the segmenter sees in painted pictures has to be what was asked for.
+            # What the segmenter sees in painted pictures has to be what was asked for, without glasses.
             found = self._logits(tools, jnp.concatenate([images[:count], aside]))
             # The encoder only measures here: it must not learn to see the same style everywhere.
             own_style, _ = encode(state.painter.painter, aside[:, None])
             extra = {
-                "mask": losses.mask_cross_entropy(found, jnp.concatenate([true, turned[count:]])),
+                "mask": losses.mask_cross_entropy(found, self._without_frame(jnp.concatenate([true, turned[count:]]))),
                 "style": losses.style_code(own_style, style[count:]),
             }
             if self.weights.cycle:
-                mask = jax.nn.softmax(found[count:])
-                back = paint(self._condition(self.turn_mask(tools, mask, home[count:]), aside, mask), own_style)
+                mask, glasses = segmenter.mask_and_frame(found[count:])
+                returned, way = self.turn(tools, mask, home[count:])
+                back = paint(self._condition(returned, self._draft(returned, aside, mask, glasses, way)), own_style)
                 extra["cycle"] = jnp.mean(jnp.abs(back - real.image))
             if self.weights.adversarial:
                 critic = {"params": state.painter.discriminator, "spectral": state.painter.spectral["discriminator"]}
@@ -267,15 +286,25 @@ class Redirect:
         painter = self.painter.update_painter(painter, gradient, {})
         return state.replace(painter=painter, average=state.average | painter.average), metrics
 
-    def _condition(self, mask, image, image_mask, shown=None) -> jax.Array:
-        """What the generator paints from, ``[N, H, W, K]``: the wanted mask and, with ``context`` and where ``shown``,
-        the :func:`draft` and how much of it is the skin of ``image``, whose own mask is ``image_mask``."""
+    def _draft(self, mask, image, image_mask, frame=None, flow=None) -> Draft | None:
+        """See :func:`eyegan_jax.systems.draft.draft`; None without ``context``."""
         if not self.context:
+            return None
+        return draft(mask, image, image_mask, frame, flow if self.redirector.moves else None)
+
+    def _condition(self, mask, drafted: Draft | None, shown=None) -> jax.Array:
+        """What the generator paints from, ``[N, H, W, K]``: the wanted mask and, with ``context`` and where ``shown``,
+        the draft and how much of it is known."""
+        if drafted is None:
             return mask
-        parts = draft(mask, image, image_mask)
+        parts = (drafted.image, drafted.known)
         if shown is not None:
             parts = tuple(part * shown[:, None, None, None] for part in parts)
         return jnp.concatenate([mask, *parts], axis=-1)
+
+    def _without_frame(self, mask) -> jax.Array:
+        """Masks ``[N, H, W, 4]`` with as many classes as the segmenter tells apart: nowhere is a frame."""
+        return jnp.pad(mask, ((0, 0), (0, 0), (0, 0), (0, self.segmenter.network.classes - mask.shape[-1])))
 
     # Use
 
@@ -283,26 +312,30 @@ class Redirect:
         gray = to_gray(images) if images.shape[-1] == 3 else images
         return self.segmenter.network.apply(variables["segmenter"], gray, train=False)
 
+    def _seen(self, variables, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        return segmenter.mask_and_frame(self._logits(variables, images))
+
     def masks(self, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
         """Class probabilities ``[N, H, W, 4]`` of images ``[N, H, W, C]`` in [-1, 1]; differentiable in the images.
 
         variables: ``state.average``, here and below.
         """
-        return jax.nn.softmax(self._logits(variables, images))
+        return self._seen(variables, images)[0]
 
     def read(self, variables: Mapping[str, Any], mask: jax.Array) -> jax.Array:
         """(pitch, yaw) ``[N, 2]`` in radians of the eyes in masks ``[N, H, W, 4]``."""
         return self.redirector.apply(variables["redirector"], mask, method="read")
 
-    def turn_mask(
+    def turn(
         self, variables: Mapping[str, Any], mask: jax.Array, gaze: jax.Array, seen: jax.Array | None = None
-    ) -> jax.Array:
-        """Masks ``[N, H, W, 4]`` of the same eyes looking along ``gaze [N, 2]`` (pitch, yaw) in radians.
+    ) -> tuple[jax.Array, jax.Array]:
+        """Masks ``[N, H, W, 4]`` of the same eyes looking along ``gaze [N, 2]`` (pitch, yaw) in radians, and the flow
+        ``[N, H, W, 2]``, (down, right) in pixels: where each pixel was before.
 
         seen: what :meth:`read` finds in ``mask``, where that is known already.
         """
-        logits: Any = self.redirector.apply(variables["redirector"], mask, gaze, seen)
-        return jax.nn.softmax(logits)
+        found: Any = self.redirector.apply(variables["redirector"], mask, gaze, seen)
+        return jax.nn.softmax(found[0]), found[1]
 
     def encode(self, variables: Mapping[str, Any], references: jax.Array) -> jax.Array:
         """Style codes ``[N, D]`` of ``references [N, k, H, W, C]`` in [-1, 1]; any k."""
@@ -319,17 +352,26 @@ class Redirect:
 
         references: ``[N, k, H, W, C]``, further pictures of the same people; one image is enough without.
         """
-        mask = self.masks(variables, images)
+        return self.change(variables, images, gaze, references).edited
+
+    def change(
+        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
+    ) -> Change:
+        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`."""
+        mask, frame = self._seen(variables, images)
         shown = images[:, None]
         if references is not None:
             shown = jnp.concatenate([shown, references], axis=1)
-        condition = self._condition(self.turn_mask(variables, mask, gaze), images, mask)
-        return self._paint(variables, condition, self.encode(variables, shown))
+        turned, flow = self.turn(variables, mask, gaze)
+        drafted = self._draft(turned, images, mask, frame, flow)
+        painted = self._paint(variables, self._condition(turned, drafted), self.encode(variables, shown))
+        read_at = jnp.zeros_like(flow) if drafted is None else drafted.flow
+        return Change(read_at / jnp.array(images.shape[1:3]), warp(images, read_at), painted)
 
     def synthesize(self, variables: Mapping[str, Any], mask: jax.Array, references: jax.Array) -> jax.Array:
         """Eyes ``[N, H, W, C]`` painted from masks ``[N, H, W, 4]`` alone, in the style of ``references``."""
         unseen = jnp.zeros((*mask.shape[:3], references.shape[-1]))
-        condition = self._condition(mask, unseen, jnp.zeros_like(mask))
+        condition = self._condition(mask, self._draft(mask, unseen, jnp.zeros_like(mask)))
         return self._paint(variables, condition, self.encode(variables, references))
 
     def _paint(self, variables, condition, style) -> jax.Array:
@@ -353,7 +395,7 @@ class Redirect:
         real, variables = to_float(batch["real"]["image"][:, 0]), state.average
         seen = self.masks(variables, image)
         aside = self.read_gaze(variables, real) + jnp.radians(jnp.array([0.0, 15.0]))
-        turned = self.turn_mask(variables, seen, wanted)
+        turned, _ = self.turn(variables, seen, wanted)
         rows = [image, _coloured(seen), _coloured(turned), self.redirect(variables, image, wanted), target]
         rows += [real, self.redirect(variables, real, aside)]
         shape = (*image.shape[:3], max(row.shape[-1] for row in rows))
@@ -364,18 +406,6 @@ def _of_painter(variables):
     return {name: variables[name] for name in ("generator", "encoder")}
 
 
-def draft(mask: jax.Array, image: jax.Array, image_mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``image [N, H, W, C]`` roughly repainted for another ``mask [N, H, W, 4]``, and the share kept ``[N, H, W, 1]``.
-
-    Skin that stays skin is kept. Elsewhere the mask is filled with the picture's own mean tone of each class, as
-    OpenEDS paints class means, so that the eye looks where it should before anything is learnt. Differentiable.
-    """
-    kept = mask[..., :1] * image_mask[..., :1]
-    total = jnp.einsum("nhwk,nhwc->nkc", image_mask, image)
-    tones = total / jnp.maximum(image_mask.sum((1, 2))[..., None], 1e-3)
-    return kept * image + (1.0 - kept) * jnp.einsum("nhwk,nkc->nhwc", mask, tones), kept
-
-
 def _coloured(mask) -> jax.Array:
     return to_float(jnp.asarray(MASK_COLOURS))[mask.argmax(-1)]
 
@@ -383,8 +413,11 @@ def _coloured(mask) -> jax.Array:
 def build(config: ml_collections.ConfigDict) -> Redirect:
     """The system that ``config`` describes; raises UserError for settings that contradict each other."""
     c = config.redirect
-    if config.segmenter.classes != "eye":
-        raise UserError(f"config.segmenter.classes: expected 'eye' for redirection, found {config.segmenter.classes!r}")
+    classes = config.segmenter.classes
+    if classes not in ("eye", "eye_and_frame"):
+        raise UserError(
+            f"config.segmenter.classes: expected 'eye' or 'eye_and_frame' for redirection, found {classes!r}"
+        )
     if config.seg2eye.generator.statistics != "instance":
         raise UserError("config.seg2eye.generator.statistics: expected 'instance' for redirection, found 'batch'")
     # Gradients pass through the segmenter, so it reads pictures as they are; its losses have no schedule of their own.
@@ -398,6 +431,7 @@ def build(config: ml_collections.ConfigDict) -> Redirect:
         context=c.context,
         context_share=c.context_share,
         reading_weight=c.reading_weight,
+        motion_weight=c.get("motion_weight", 0.0),
         averaging=c.averaging,
         segmenter_steps=c.segmenter_steps,
         redirector_steps=c.redirector_steps,

@@ -1,5 +1,6 @@
 """The eye segmenter as a system: RITnet's network and losses on images with masks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,8 +33,12 @@ from eyegan_jax.systems.optimisers import build_optimiser
 PUPIL = 3
 """The pupil's id in OpenEDS masks."""
 
-CLASSES = {"eye": 4, "pupil": 2}
-"""What a segmenter tells apart: the four OpenEDS classes, or the pupil from everything else."""
+CLASSES = {"eye": 4, "pupil": 2, "eye_and_frame": 5}
+"""What a segmenter tells apart: the four OpenEDS classes, the pupil from everything else, or the four and the frame of
+glasses where it lies on skin; on an eye the eye is the class."""
+
+FRAME = 4
+"""The id of a frame on skin."""
 
 DROPOUT = 2**31
 """Folded into a step's key for its dropout masks; smaller numbers are positions in the batch."""
@@ -93,13 +98,24 @@ class Segmenter:
             images = jnp.round(to_gray(images.astype(jnp.float32))).astype(jnp.uint8)
         return to_float(equalise(images) if self.equalised else images)
 
-    def truth(self, mask: jax.Array) -> jax.Array:
-        """OpenEDS ids to this network's classes."""
-        return (mask == PUPIL).astype(jnp.int32) if self.network.classes == 2 else mask.astype(jnp.int32)
+    def truth(self, eyes: Mapping[str, jax.Array]) -> jax.Array:
+        """This network's classes ``[B, H, W]`` from OpenEDS ids ``mask [B, 1, H, W]`` and, where it knows frames, bool
+        ``frame``.
+        """
+        mask = eyes["mask"][:, 0].astype(jnp.int32)
+        if self.network.classes == CLASSES["pupil"]:
+            return (mask == PUPIL).astype(jnp.int32)
+        if self.network.classes == CLASSES["eye_and_frame"]:
+            if "frame" not in eyes:
+                raise UserError("config.data.fields.eyes: expected 'frame' for segmenter.classes 'eye_and_frame'")
+            return jnp.where((mask == 0) & (eyes["frame"][:, 0] > 0), FRAME, mask)
+        return mask
 
     def training_step(self, state: SegmenterState, batch: Batch, key: jax.Array) -> tuple[SegmenterState, Metrics]:
-        """One descent. batch: "eyes" with uint8 image ``[B, 1, H, W, C]`` and mask ``[B, 1, H, W]``."""
-        images, masks = batch["eyes"]["image"][:, 0], self.truth(batch["eyes"]["mask"][:, 0])
+        """One descent. batch: "eyes" with uint8 image ``[B, 1, H, W, C]``, mask ``[B, 1, H, W]`` and, for frames,
+        bool ``frame [B, 1, H, W]``.
+        """
+        images, masks = batch["eyes"]["image"][:, 0], self.truth(batch["eyes"])
         if self.augmentation is not None:
             if images.shape[-1] == 3:
                 images = to_uint8(to_gray(to_float(images)))
@@ -139,21 +155,37 @@ class Segmenter:
 
     def pictures(self, state: SegmenterState, batch: Batch) -> jax.Array:
         """Rows of (image, true mask, predicted mask) in colour, ``[3, n, H, W, 3]``."""
-        images, masks = batch["eyes"]["image"][:, 0], batch["eyes"]["mask"][:, 0]
+        images = batch["eyes"]["image"][:, 0]
         predicted = self.segment(state.average, images).argmax(-1)
         gray = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
-        return jnp.stack([gray, self._coloured(self.truth(masks)), self._coloured(predicted)])
+        return jnp.stack([gray, self._coloured(self.truth(batch["eyes"])), self._coloured(predicted)])
 
     def _coloured(self, masks: jax.Array) -> jax.Array:
-        colours = MASK_COLOURS if self.network.classes == 4 else MASK_COLOURS[[0, PUPIL]]
+        colours = MASK_COLOURS[[0, PUPIL]] if self.network.classes == CLASSES["pupil"] else MASK_COLOURS
         return to_float(jnp.asarray(colours))[masks]
 
     def segment(self, variables: Any, images: jax.Array) -> jax.Array:
-        """Class probabilities ``[B, H, W, classes]`` of uint8 ``images [B, H, W, 1 or 3]``, any height and width.
+        """Class probabilities ``[B, H, W, 4 or 2]`` of uint8 ``images [B, H, W, 1 or 3]``, any height and width.
 
-        variables: ``state.average`` of a trained state. The argmax over the last axis is the mask.
+        variables: ``state.average`` of a trained state. The argmax over the last axis is the mask; a frame is skin.
         """
-        return jax.nn.softmax(self.network.apply(variables, self.prepare(images), train=False))
+        return jax.nn.softmax(frame_as_skin(self.network.apply(variables, self.prepare(images), train=False)))
+
+
+def frame_as_skin(logits: jax.Array) -> jax.Array:
+    """Logits ``[..., 4]`` of the OpenEDS classes, where a frame is part of the skin, from ``[..., 4 or 5]``; others as
+    they are.
+    """
+    if logits.shape[-1] != CLASSES["eye_and_frame"]:
+        return logits
+    skin = jnp.logaddexp(logits[..., 0], logits[..., FRAME])
+    return jnp.concatenate([skin[..., None], logits[..., 1:FRAME]], axis=-1)
+
+
+def mask_and_frame(logits: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    """Probabilities ``[..., 4]`` of the OpenEDS classes and ``[..., 1]`` of a frame; None of a network without it."""
+    frame = jax.nn.softmax(logits)[..., FRAME:] if logits.shape[-1] == CLASSES["eye_and_frame"] else None
+    return jax.nn.softmax(frame_as_skin(logits)), frame
 
 
 def build(config: ml_collections.ConfigDict) -> Segmenter:

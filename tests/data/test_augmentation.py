@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eyegan_jax.data import augmentation
-from eyegan_jax.data.augmentation import WIDE, Augmentation
+from eyegan_jax.data.augmentation import OTHER_CAMERA, WIDE, Augmentation
 
 KEY = jax.random.key(3)
 
@@ -76,3 +76,14 @@ def test_wide_augmentation_is_a_function_of_its_key_and_stays_in_range():
     assert np.isfinite(images).all() and np.abs(images).max() <= 1.0
     assert set(np.unique(masks).tolist()) <= {0, 3}
     assert len({np.asarray(i).tobytes() for i in images}) == 8
+
+
+def test_another_camera_changes_how_things_look_and_not_where_they_are():
+    image, mask = disc()
+    run = jax.jit(jax.vmap(lambda k: augmentation.augment(k, image, mask, OTHER_CAMERA)))
+    images, masks = jax.device_get(run(jax.random.split(KEY, 16)))
+    np.testing.assert_array_equal(masks, np.broadcast_to(mask, masks.shape))
+    inside = np.asarray(mask) > 0
+    darker = [float(i[inside].mean() < i[~inside].mean()) for i in images]
+    assert np.mean(darker) == (image[inside].mean() < image[~inside].mean())
+    assert len({i.tobytes() for i in images}) > 12

@@ -48,7 +48,8 @@ def test_open_gate_without_drawing_keeps_the_mask():
     head["bias"] = head["bias"].at[4:].set(50.0)
     variables = {"params": variables["params"] | {"head": head}}
     run = jax.jit(network.apply)
-    logits = run(variables, mask, jnp.array([[0.1, -0.3], [0.4, 0.2]]))
+    logits, flow = run(variables, mask, jnp.array([[0.1, -0.3], [0.4, 0.2]]))
+    assert not np.any(flow)
     np.testing.assert_array_equal(logits.argmax(-1), mask)
     probability = jax.nn.softmax(logits)
     np.testing.assert_allclose(probability.max(-1), 1 / 1.003, atol=1e-5)
@@ -58,10 +59,22 @@ def test_wish_and_given_reading_change_the_answer():
     network = Redirector(width=8, levels=1, reader=(8,))
     mask = jnp.asarray(np.random.default_rng(0).integers(0, 4, (1, 8, 12)))
     variables = filled(network, mask, jnp.zeros((1, 2)))
-    run = jax.jit(network.apply)
+    run = jax.jit(lambda *inputs: network.apply(*inputs)[0])
     here, there = (run(variables, mask, jnp.array([g])) for g in ([0.0, 0.0], [0.0, 0.4]))
     assert np.abs(here - there).max() > 1e-3
     seen = network.apply(variables, mask, method="read")
     # What is computed at once and what in two parts is rounded differently, in proportion to the largest logits.
     np.testing.assert_allclose(run(variables, mask, jnp.zeros((1, 2)), seen), here, atol=2e-6 * np.abs(here).max())
     assert np.abs(run(variables, mask, jnp.zeros((1, 2)), seen + 1.0) - here).max() > 1e-3
+
+
+def test_a_redirector_that_moves_has_a_flow_that_starts_at_rest():
+    network = Redirector(width=8, levels=2, reader=(8,), moves=True)
+    mask = jnp.asarray(np.random.default_rng(0).integers(0, 4, (2, 9, 14)))
+    wish = jnp.array([[0.1, -0.3], [0.4, 0.2]])
+    (logits, flow), variables = jax.jit(network.init_with_output)(jax.random.key(0), mask, wish)
+    assert logits.shape == (2, 9, 14, 4) and flow.shape == (2, 9, 14, 2) and not np.any(flow)
+    flow = variables["params"]["flow"]
+    variables = {"params": variables["params"] | {"flow": flow | {"bias": jnp.array([0.5, -1.0])}}}
+    # In positions of the coarsest features, two pixels apart.
+    np.testing.assert_allclose(network.apply(variables, mask, wish)[1], np.broadcast_to([1.0, -2.0], (2, 9, 14, 2)))

@@ -13,6 +13,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float
 from eyegan_jax.systems import gaze_gan, redirect
+from eyegan_jax.systems.draft import draft
 from eyegan_jax.systems.pairs import flipped
 from eyegan_jax.training.parallel import Parallel
 
@@ -53,7 +54,11 @@ def batch_of(size=8, seed=0, references=1):
 
     pairs = {"image": images(), "mask": masks(), "gaze": gaze(), "references": images(references)}
     pairs |= {"target_image": images(), "target_mask": masks(), "target_gaze": gaze()}
-    return {"eyes": {"image": images(), "mask": masks()}, "pairs": pairs, "real": {"image": images()}}
+    motion = numbers.uniform(-3, 3, (size, 1, *SIZE, 3))
+    motion[..., 2] = motion[..., 2] > 0
+    pairs["motion"] = motion.astype(np.float16)
+    frame = numbers.uniform(size=(size, 1, *SIZE)) > 0.7
+    return {"eyes": {"image": images(), "mask": masks(), "frame": frame}, "pairs": pairs, "real": {"image": images()}}
 
 
 def started(system, seed=0):
@@ -115,19 +120,8 @@ def test_average_follows_the_redirector(redirected):
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), after.average["redirector"]["params"], expected)
 
 
-def drafted(image, seen, wanted):
-    """The draft and the share of kept skin, pixel by pixel."""
-    image, seen, wanted = (np.asarray(x) for x in (image, seen, wanted))
-    kept = seen[..., :1] * wanted[..., :1]
-    found = np.zeros_like(image)
-    for n, y, x in np.ndindex(image.shape[:3]):
-        tones = [np.average(image[n, ..., 0], weights=seen[n, ..., k]) for k in range(4)]
-        found[n, y, x] = kept[n, y, x] * image[n, y, x] + (1 - kept[n, y, x]) * np.dot(wanted[n, y, x], tones)
-    return found, kept
-
-
 def test_without_context_nothing_of_the_picture_is_kept(config_of):
-    """A painter that paints nothing then leaves a gray picture; with context, the draft."""
+    """A painter that paints nothing then leaves a gray picture; with context, a picture of its own tones."""
     image = to_float(jnp.asarray(batch_of(2)["real"]["image"][:, 0]))
     wish = jnp.array([[0.1, 0.4], [-0.2, 0.0]])
     for context in (True, False):
@@ -135,9 +129,10 @@ def test_without_context_nothing_of_the_picture_is_kept(config_of):
         variables = started(system).average
         params = variables["generator"]["params"]
         params["conv_img"] = jax.tree.map(jnp.zeros_like, params["conv_img"])
-        seen = system.masks(variables, image)
-        expected, _ = drafted(image, seen, system.turn_mask(variables, seen, wish))
-        np.testing.assert_allclose(system.redirect(variables, image, wish), expected * context, atol=1e-5)
+        change = system.change(variables, image, wish)
+        assert (np.abs(change.edited).max() > 0) == context
+        # Nothing is brighter or darker than what was there.
+        assert np.abs(change.edited).max() <= np.abs(image).max()
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +172,41 @@ def test_one_to_four_pictures_in_any_order(tool):
 
 
 def test_redirect_is_turning_the_mask_and_painting_it_on_top_of_a_draft(tool):
-    """The steps one by one: skin that stays skin is kept, elsewhere the picture's mean tone of each class."""
+    """The steps one by one, the frame of glasses among them; pixels of the eyeball come along the flow."""
     system, variables, whole = tool
     image = to_float(batch_of(2)["pairs"]["image"][:, 0])
     wanted = jnp.array([[0.1, -0.2], [0.0, 0.3]])
     result = whole(variables, image, wanted)
-    mask = jax.jit(system.masks)(variables, image)
-    np.testing.assert_allclose(mask.sum(-1), 1, atol=1e-5)
-    turned = jax.jit(system.turn_mask)(variables, mask, wanted)
-    draft, kept = drafted(image, mask, turned)
-    condition = np.concatenate([turned, draft, kept], axis=-1)
+    logits = jax.jit(partial(system.segmenter.network.apply, train=False))(variables["segmenter"], image)
+    shares = np.asarray(jax.nn.softmax(logits))
+    assert shares.shape[-1] == 5
+    mask = shares[..., :4].copy()
+    mask[..., 0] += shares[..., 4]
+    np.testing.assert_allclose(jax.jit(system.masks)(variables, image), mask, atol=1e-5)
+    turned, flow = jax.jit(system.turn)(variables, mask, wanted)
+    assert np.abs(flow).max() > 1e-3
+    drafted = draft(turned, image, jnp.asarray(mask), jnp.asarray(shares[..., 4:]), flow)
+    condition = np.concatenate([turned, drafted.image, drafted.known], axis=-1)
     style = jax.jit(system.painter.encoder.apply)(variables["encoder"], image[:, None])[0]
-    expected = jax.jit(system.painter.generator.apply)(variables["generator"], condition, style)
-    np.testing.assert_allclose(result, np.clip(draft + expected, -1, 1), atol=1e-4)
+    painted = jax.jit(system.painter.generator.apply)(variables["generator"], condition, style)
+    np.testing.assert_allclose(result, np.clip(drafted.image + painted, -1, 1), atol=1e-4)
     assert np.abs(whole(variables, image, wanted + 0.2) - result).max() > 1e-4
+    change = jax.jit(system.change)(variables, image, wanted)
+    np.testing.assert_allclose(change.edited, result, atol=1e-6)
+    np.testing.assert_allclose(change.flow * np.array(SIZE), drafted.flow, atol=1e-5)
+
+
+def test_runs_from_before_flow_and_frames_can_still_be_used(config_of):
+    """Their settings lack both: nothing moves, and no class of the segmenter is a frame."""
+    config = config_of(**{"segmenter.classes": "eye"}).unlock()
+    del config.redirect.redirector.moves, config.redirect.motion_weight
+    system = redirect.build(config)
+    variables = started(system).average
+    assert "flow" not in variables["redirector"]["params"]
+    image = to_float(jnp.asarray(batch_of(2)["real"]["image"][:, 0]))
+    change = system.change(variables, image, jnp.array([[0.1, 0.4], [-0.2, 0.0]]))
+    assert not np.any(change.flow) and np.isfinite(change.edited).all()
+    np.testing.assert_allclose(change.moved, image, atol=1e-6)
 
 
 def test_mirrored_samples_are_those_of_the_other_eye():
@@ -201,6 +217,7 @@ def test_mirrored_samples_are_those_of_the_other_eye():
     np.testing.assert_array_equal(turned["references"][0], pairs["references"][0][:, :, ::-1])
     np.testing.assert_array_equal(turned["mask"][2], pairs["mask"][2][:, ::-1])
     np.testing.assert_array_equal(turned["image"][1], pairs["image"][1])
+    np.testing.assert_array_equal(turned["motion"][0], pairs["motion"][0][:, ::-1] * [1, -1, 1])
     angles, before = (np.asarray(vector_to_angles(x["target_gaze"])) for x in (turned, pairs))
     np.testing.assert_allclose(angles[0], before[0] * [1, -1], atol=1e-6)
 

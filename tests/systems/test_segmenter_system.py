@@ -70,6 +70,24 @@ def test_it_learns_to_find_a_disc(root):
     assert system.pictures(state, discs(2, 1)).shape == (3, 2, 32, 32, 3)
 
 
+def test_a_frame_is_a_class_of_its_own_on_skin_alone_and_skin_in_the_mask(root):
+    system = segmenter.build(config_of(root, classes="eye_and_frame"))
+    mask, frame = np.uint8([[[[0, 0], [1, 3]]]]), np.array([[[[False, True], [True, False]]]])
+    np.testing.assert_array_equal(system.truth({"mask": mask, "frame": frame})[0], [[0, 4], [1, 3]])
+    with pytest.raises(UserError, match="frame"):
+        system.truth({"mask": mask})
+    images = discs(2, 0)["eyes"]["image"][:, 0]
+    batch = {"eyes": {"image": images[:, None], "mask": discs(2, 0)["eyes"]["mask"]}}
+    average = stepping.started(system, 1, batch).average
+    shares = np.asarray(jax.nn.softmax(system.network.apply(average, system.prepare(images), train=False)))
+    expected = shares[..., :4] + shares[..., 4:] * [1, 0, 0, 0]
+    np.testing.assert_allclose(system.segment(average, images), expected, atol=1e-5)
+    seen, frames = segmenter.mask_and_frame(np.log(shares))
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+    np.testing.assert_allclose(frames, shares[..., 4:], atol=1e-5)
+    assert segmenter.mask_and_frame(np.log(expected))[1] is None
+
+
 def test_unknown_settings_are_named(root):
     with pytest.raises(UserError, match=r"segmenter\.classes: expected one of .*'pupil'.*found 'iris'"):
         segmenter.build(config_of(root, classes="iris"))
