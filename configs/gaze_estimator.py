@@ -12,7 +12,7 @@ Own eyes: --config.data.eyes.kind=unityeyes --config.data.eyes.dir=FOLDER, and t
 import ml_collections
 
 from eyegan_jax.data.streams import stream_config
-from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.systems.optimisers import fall_to_zero, optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 
@@ -28,9 +28,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         {
             "network": "resnet",  # cnn (the SimGAN paper's), cnn_fc9600 (its literal reading), resnet
             "averaging": 0.99,  # decay of the moving average of the network, which is used after training
-            "optimiser": optimiser_config("adam", 1e-3, decay_start=1000, decay_end=2000),
+            "optimiser": optimiser_config("adam", 1e-3),
         }
     )
+    fall_to_zero(config.gaze_estimator.optimiser, config.get_ref("steps"))
     config.evaluation = ml_collections.ConfigDict({"test_samples": 2048})
     return apply_variant(config, variant, {"smoke": smoke, "paper": paper})
 

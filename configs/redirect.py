@@ -18,7 +18,7 @@ import ml_collections
 
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.systems import gaze_gan_settings, seg2eye_settings
-from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.systems.optimisers import fall_to_zero, optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 PAIR_FIELDS = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "motion", "references")
@@ -131,16 +131,13 @@ def painter_settings() -> ml_collections.ConfigDict:
 
 def decay(config: ml_collections.ConfigDict) -> None:
     """Learning rates fall to zero over the second half of every stage."""
-    stages = [
-        (config.segmenter.optimiser, config.redirect.segmenter_steps),
-        (config.redirect.redirector_optimiser, config.redirect.redirector_steps),
-        (config.seg2eye.painter_optimiser, config.steps),
-        (config.seg2eye.discriminator_optimiser, config.steps),
-        (config.gaze_gan.generator_optimiser, config.steps),
-        (config.gaze_gan.discriminator_optimiser, config.steps * config.gaze_gan.critics),
-    ]
-    for optimiser, steps in stages:
-        optimiser.update({"decay_start": steps // 2, "decay_end": steps})
+    steps, stages = config.get_ref("steps"), config.redirect
+    fall_to_zero(config.segmenter.optimiser, stages.get_ref("segmenter_steps"))
+    fall_to_zero(config.redirect.redirector_optimiser, stages.get_ref("redirector_steps"))
+    for optimiser in (config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser):
+        fall_to_zero(optimiser, steps)
+    fall_to_zero(config.gaze_gan.generator_optimiser, steps)
+    fall_to_zero(config.gaze_gan.discriminator_optimiser, steps * config.gaze_gan.get_ref("critics"))
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
@@ -164,7 +161,6 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     config.run.log_every = 1
     config.run.checkpoint_every = config.run.samples_every = 0
     config.run.samples = 4
-    decay(config)
 
 
 def cpu(config: ml_collections.ConfigDict) -> None:
@@ -184,7 +180,6 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.gaze_gan.update({"perceptual_steps": 300, "critics": 2})
     config.evaluation.update({"pairs": 48, "sweeps": 8, "judge_images": 2048, "judge_steps": 800})
     config.run.samples_every = config.run.checkpoint_every = 300
-    decay(config)
 
 
 def large(config: ml_collections.ConfigDict) -> None:
@@ -198,7 +193,6 @@ def large(config: ml_collections.ConfigDict) -> None:
     config.seg2eye.encoder.width = 48
     config.seg2eye.discriminator.width = 64
     config.run.checkpoint_every = config.run.samples_every = 4000
-    decay(config)
 
 
 def infrared(config: ml_collections.ConfigDict) -> None:

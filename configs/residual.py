@@ -16,7 +16,7 @@ import ml_collections
 
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.systems import seg2eye_settings
-from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.systems.optimisers import fall_to_zero, optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 
@@ -40,6 +40,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         neighbour_pool=48,
     )
     config.residual = residual_config()
+    fall_to_zero(config.residual.optimiser, config.get_ref("steps"))
     variants = {"smoke": smoke, "paper": paper, "winner": winner, "sharp": sharp, "fusion": fusion}
     return apply_variant(config, variant, variants)
 
@@ -74,7 +75,6 @@ def residual_config() -> ml_collections.ConfigDict:
     config.averaging = 0.995  # decay of the network's moving average, which is used after training
     config.optimiser = optimiser_config("adam", 1e-3)
     config.optimiser.clip_norm = 100.0  # rarely active: against single strange batches
-    config.optimiser.decay_start, config.optimiser.decay_end = 2000, 4000
     config.discriminator_optimiser = optimiser_config("adam", 4e-4)
     config.discriminator_optimiser.b1, config.discriminator_optimiser.b2 = 0.0, 0.9
     return config

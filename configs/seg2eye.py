@@ -20,6 +20,7 @@ import ml_collections
 
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.systems import seg2eye_settings
+from eyegan_jax.systems.optimisers import fall_to_zero
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 
@@ -129,7 +130,7 @@ def paper(config: ml_collections.ConfigDict) -> None:
     config.data.held_out = stream_config("openeds", split="validation")
     config.seg2eye = seg2eye_settings.paper()
     for optimiser in (config.seg2eye.painter_optimiser, config.seg2eye.discriminator_optimiser):
-        optimiser.decay_start, optimiser.decay_end = 14 * 8916, 21 * 8916
+        fall_to_zero(optimiser, config.get_ref("steps"), constant=(2, 3))
 
 
 def official(config: ml_collections.ConfigDict) -> None:

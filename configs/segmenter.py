@@ -15,7 +15,7 @@ Own images: --config.data.eyes.kind=folder --config.data.eyes.dir=FOLDER (images
 import ml_collections
 
 from eyegan_jax.data.streams import stream_config
-from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.systems.optimisers import fall_to_zero, optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 
@@ -29,8 +29,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.segmenter = segmenter_config()
     config.segmenter.augmentation = "wide"
     config.segmenter.initialisation = "fan_in"
-    config.segmenter.optimiser.decay_start = 1000
-    config.segmenter.optimiser.decay_end = 3000
+    fall_to_zero(config.segmenter.optimiser, config.get_ref("steps"), constant=(1, 3))
     return apply_variant(
         config,
         variant,
@@ -94,7 +93,7 @@ def cameras(config: ml_collections.ConfigDict) -> None:
     meye(config)
     config.batch_size = 8
     config.steps = 2000
-    config.segmenter.optimiser.decay_end = 2000
+    fall_to_zero(config.segmenter.optimiser, config.get_ref("steps"))
     config.segmenter.dropout = 0.0  # no picture is seen often enough to overfit
     config.data.eyes = stream_config("mixture")
     for name, domain, view in (
@@ -112,5 +111,4 @@ def headset(config: ml_collections.ConfigDict) -> None:
     # The test is of the same camera, and no picture is seen more than four times: nothing to overfit.
     config.segmenter.augmentation = "none"
     config.segmenter.dropout = 0.0
-    config.segmenter.optimiser.decay_start = 700
-    config.segmenter.optimiser.decay_end = 2000
+    fall_to_zero(config.segmenter.optimiser, config.get_ref("steps"), constant=(7, 20))

@@ -19,7 +19,7 @@ import ml_collections
 
 from eyegan_jax.data.streams import stream_config
 from eyegan_jax.simulator.edits import EDITABLE
-from eyegan_jax.systems.optimisers import optimiser_config
+from eyegan_jax.systems.optimisers import fall_to_zero, optimiser_config
 from eyegan_jax.training.defaults import apply_variant, base_config
 
 HELD_OUT = 1_000_000
@@ -146,7 +146,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     supervised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
     c.painter_optimiser.learning_rate = 8e-4
-    c.painter_optimiser.decay_start, c.painter_optimiser.decay_end = config.steps // 2, config.steps
+    fall_to_zero(c.painter_optimiser, config.get_ref("steps"))
     config.evaluation.update({"reader_images": 8192, "reader_steps": 1500, "reader_widths": (16, 32, 64)})
 
 

@@ -8,6 +8,8 @@ real eyes: the MEYE images of the real test images, see docs/data.md
 import runpy
 from pathlib import Path
 
+from eyegan_jax.systems.optimisers import fall_to_zero
+
 
 def get_sweep():
     configs = Path(__file__).parents[1]
@@ -15,7 +17,7 @@ def get_sweep():
     config.batch_size = 8
     config.steps = 800
     config.data.eyes.pool = 4096
-    config.segmenter.optimiser.decay_start, config.segmenter.optimiser.decay_end = 400, 800
+    fall_to_zero(config.segmenter.optimiser, config.get_ref("steps"))
     return {
         "config": config.lock(),
         "seeds": [0],

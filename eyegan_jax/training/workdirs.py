@@ -34,7 +34,9 @@ def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
             other = found.get(name)
             # A setting that came after the run began: off is what the run did without it.
             same = other == value or (name not in found and not value)
-            if name != "steps" and not name.startswith("run.") and not same:
+            # A training that goes on longer has its learning rates fall later.
+            longer = name == "steps" or ("decay_" in name and wanted["steps"] != found["steps"])
+            if not same and not longer and not name.startswith("run."):
                 raise UserError(
                     f"{workdir}: expected a run of this config, found one with {name} = {other!r} instead of "
                     f"{value!r}; choose another --workdir"

@@ -9,6 +9,9 @@ import pytest
 import tinyrun
 from tinyrun import TOTAL, assert_same_runs, finish, flags, losses_of, run, start, state_of, steps_of
 
+from eyegan_jax.errors import UserError
+from eyegan_jax.training import workdirs
+
 
 def test_sigterm_then_resume_gives_the_same_bits(images, straight, tmp_path):
     workdir = tmp_path / "run"
@@ -106,6 +109,17 @@ def test_a_run_from_before_a_setting_existed_goes_on_while_it_is_off(images, str
     assert "simgan.equalised = None instead of True" in err
     out, _ = run(workdir, flags(images, simgan__equalised=False))
     assert f"trained {TOTAL} steps" in out
+
+
+def test_the_fall_of_the_rates_may_move_with_the_steps_and_not_by_itself(images, tmp_path):
+    """Steps that are raised take the end of the fall with them, see systems.optimisers.fall_to_zero."""
+    falling = {"simgan__refiner_optimiser__decay_end": 32}
+    workdirs.claim(tinyrun.config(images, **falling), tmp_path)
+    falling["simgan__refiner_optimiser__decay_end"] = 64
+    with pytest.raises(UserError, match="decay_end = 32 instead of 64"):
+        workdirs.claim(tinyrun.config(images, **falling), tmp_path)
+    workdirs.claim(tinyrun.config(images, steps=64, **falling), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 64
 
 
 def test_settings_of_the_run_may_change(images, straight, tmp_path):
