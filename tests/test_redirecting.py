@@ -26,7 +26,8 @@ SHAPE = (16, 24, 1)
 def repainted(before, after, flow=(0.0, 0.0)):
     """The change from gray levels ``[..., H, W, C]`` to others; ``flow`` is that of every pixel, in shares."""
     before, after = (np.asarray(x, np.float32) / 127.5 - 1.0 for x in (before, after))
-    return Change(np.broadcast_to(np.float32(flow), (*before.shape[:-1], 2)), before, after)
+    share = np.ones((*before.shape[:-1], 1), np.float32)
+    return Change(np.broadcast_to(np.float32(flow), (*before.shape[:-1], 2)), share, before, after)
 
 
 def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):

@@ -12,11 +12,19 @@ from eyegan_jax.layers.resizing import bilinear, warp
 
 class Change(NamedTuple):
     """An edit at the model's size: ``flow [B, H, W, 2]``, (down, right) in units of the image's height and width, says
-    where each pixel was read; ``moved [B, H, W, C]`` is what was read there, ``edited`` what was made of it."""
+    where each pixel was read, ``share [B, H, W, 1]`` how much of it; the rest stayed where it was. ``moved [B, H, W,
+    C]`` is what that gave (:func:`move`), ``edited`` what was made of it."""
 
     flow: jax.Array
+    share: jax.Array
     moved: jax.Array
     edited: jax.Array
+
+
+def move(images: jax.Array, flow: jax.Array, share: jax.Array) -> jax.Array:
+    """Images ``[B, H, W, C]`` with a ``share`` of every pixel read along ``flow``, both as in :class:`Change`, of the
+    images' size. Where moved and still parts meet one fades into the other."""
+    return images + share * (warp(images, flow * jnp.array(images.shape[1:3])) - images)
 
 
 LITTLE = 2e-3
@@ -31,7 +39,7 @@ def changed(images: jax.Array, change: Change) -> jax.Array:
     the coarse size this is the edit itself. Colours are kept, and move, where the edit is gray.
     """
     size = (images.shape[1], images.shape[2])
-    moved = warp(images, bilinear(change.flow, size) * jnp.array(size))
+    moved = move(images, bilinear(change.flow, size), bilinear(change.share, size))
     brightness = moved if moved.shape[-1] == change.moved.shape[-1] else to_gray(moved)
     detail = brightness - bilinear(change.moved, size)
     kept = bilinear(kept_detail(change.moved, change.edited), size)

@@ -11,12 +11,12 @@ from eyegan_jax.layers.resizing import warp
 
 
 class Draft(NamedTuple):
-    """``image [N, H, W, C]`` in [-1, 1]; ``known [N, H, W, 1]``, how much of it are pixels of the source; ``flow [N, H,
-    W, 2]``, (down, right) in pixels: where each pixel was read, zero where the source's own place was."""
+    """``image [N, H, W, C]`` in [-1, 1]; ``known [N, H, W, 1]``, how much of it are pixels of the source, and ``arrived
+    [N, H, W, 1]``, how much of it are those that came along the flow."""
 
     image: jax.Array
     known: jax.Array
-    flow: jax.Array
+    arrived: jax.Array
 
 
 def draft(
@@ -37,19 +37,18 @@ def draft(
         skin = skin * (1.0 - max_pool(frame, 3, 1, "SAME"))
     kept = mask[..., :1] * skin
     result = kept * image
-    known, read_at = kept, jnp.zeros((*mask.shape[:3], 2))
+    known, arrived = kept, jnp.zeros_like(kept)
     if flow is not None:
         then = warp(image_mask, flow)
         arrived = jnp.sum(mask[..., 1:] * then[..., 1:], axis=-1, keepdims=True)
         result += arrived * warp(image, flow)
         known = kept + arrived
-        read_at = jnp.where(arrived > 0.5, flow, 0.0)
     parts = jnp.concatenate([skin, image_mask[..., 1:]], axis=-1)
     total = jnp.einsum("nhwk,nhwc->nkc", parts, image)
     tones = total / jnp.maximum(parts.sum((1, 2))[..., None], 1e-3)
     around = _around(skin, image, tones[:, :1])
     filled = mask[..., :1] * around + jnp.einsum("nhwk,nkc->nhwc", mask[..., 1:], tones[:, 1:])
-    return Draft(result + (1.0 - known) * filled, known, read_at)
+    return Draft(result + (1.0 - known) * filled, known, arrived)
 
 
 def _around(skin, image, tone):
@@ -59,3 +58,14 @@ def _around(skin, image, tone):
     near = nn.avg_pool(weights, (size, size), padding="SAME")
     little = 1e-3
     return (near[..., :-1] + little * tone[:, None]) / (near[..., -1:] + little)
+
+
+def smoothed(flow: jax.Array, weight: jax.Array) -> jax.Array:
+    """Means of ``flow [N, H, W, 2]`` over windows of 5x5 pixels, weighted by ``weight [N, H, W, 1]``.
+
+    The points of an eyeball move nearly alike, so what differs from pixel to pixel is error, which shows once a flow is
+    enlarged.
+    """
+    little = 1e-3
+    total = nn.avg_pool(jnp.concatenate([weight * flow, weight], axis=-1), (5, 5), padding="SAME")
+    return (total[..., :2] + little * flow) / (total[..., 2:] + little)

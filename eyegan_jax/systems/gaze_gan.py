@@ -238,7 +238,8 @@ class GazeGan:
         """What :meth:`redirect` does to images; nothing is moved before it is painted."""
         del references
         painted: Any = self.generator.apply(variables["generator"], images, gaze)
-        return Change(jnp.zeros((*images.shape[:3], 2)), images, painted)
+        still = jnp.zeros((*images.shape[:3], 3))
+        return Change(still[..., :2], still[..., 2:], images, painted)
 
     def pictures(self, state: GazeGanState, batch: Batch) -> jax.Array:
         """Rows of (simulated eye, turned eye, truth), ``[3, n, H, W, C]``."""

@@ -30,8 +30,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers import keys as random_keys
-from eyegan_jax.layers.detail import Change
-from eyegan_jax.layers.resizing import warp
+from eyegan_jax.layers.detail import Change, move
 from eyegan_jax.networks.redirector import Redirector
 from eyegan_jax.pictures import MASK_COLOURS
 from eyegan_jax.systems import seg2eye, segmenter
@@ -44,7 +43,7 @@ from eyegan_jax.systems.base import (
     value_and_mean_gradient,
     vary,
 )
-from eyegan_jax.systems.draft import Draft, draft
+from eyegan_jax.systems.draft import Draft, draft, smoothed
 from eyegan_jax.systems.optimisers import build_optimiser
 from eyegan_jax.systems.pairs import PURPOSES, coin, either, labelled, together, unlabelled
 from eyegan_jax.systems.seg2eye import Seg2Eye, Seg2EyeState
@@ -365,8 +364,9 @@ class Redirect:
         turned, flow = self.turn(variables, mask, gaze)
         drafted = self._draft(turned, images, mask, frame, flow)
         painted = self._paint(variables, self._condition(turned, drafted), self.encode(variables, shown))
-        read_at = jnp.zeros_like(flow) if drafted is None else drafted.flow
-        return Change(read_at / jnp.array(images.shape[1:3]), warp(images, read_at), painted)
+        arrived = jnp.zeros((*flow.shape[:3], 1)) if drafted is None else drafted.arrived
+        flow = smoothed(flow, arrived) / jnp.array(images.shape[1:3])
+        return Change(flow, arrived, move(images, flow, arrived), painted)
 
     def synthesize(self, variables: Mapping[str, Any], mask: jax.Array, references: jax.Array) -> jax.Array:
         """Eyes ``[N, H, W, C]`` painted from masks ``[N, H, W, 4]`` alone, in the style of ``references``."""

@@ -22,8 +22,7 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float
 from eyegan_jax.layers import keys as random_keys
 from eyegan_jax.layers import spectral
-from eyegan_jax.layers.detail import Change
-from eyegan_jax.layers.resizing import warp
+from eyegan_jax.layers.detail import Change, move
 from eyegan_jax.networks.editor import Editor, shrink
 from eyegan_jax.networks.text_critic import TextCritic, Verdict
 from eyegan_jax.networks.text_encoder import ImageEmbedding, TextEncoder, mean_of_words
@@ -339,7 +338,8 @@ class TextEdit:
         edited, _, pixels = self._generate(variables, images, tokens)
         if pixels is None:
             pixels = jnp.zeros((*images.shape[:3], 2))
-        return Change(pixels / jnp.array(images.shape[1:3]), warp(images, pixels), edited[-1])
+        flow, share = pixels / jnp.array(images.shape[1:3]), jnp.ones((*images.shape[:3], 1))
+        return Change(flow, share, move(images, flow, share), edited[-1])
 
     def pictures(self, state: TextEditState, batch: Batch) -> jax.Array:
         """Rows of (picture, under its own description, edited[, the true edit]), ``[3 or 4, n, H, W, C]``."""

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from eyegan_jax.layers.detail import Change, changed, kept_detail
+from eyegan_jax.layers.detail import Change, changed, kept_detail, move
 
 
 def slope(height, width, up=0.0, right=0.0):
@@ -21,7 +21,7 @@ def test_an_edit_is_done_to_the_pixels_of_a_picture_of_any_size(height, width):
     tones = np.float32([0.1, 0.0, -0.2])
     flow = np.broadcast_to(np.float32([-0.05, 0.1]), (1, 8, 12, 2))
     moved = slope(8, 12, 0.05, 0.1)
-    change = Change(flow, moved, moved + tones)
+    change = Change(flow, np.ones((1, 8, 12, 1), np.float32), moved, moved + tones)
     result = jax.jit(changed)(slope(height, width), change)
     inside = (slice(None), slice(height // 8, None), slice(None, -width // 6))  # the rest is read beyond the border
     np.testing.assert_allclose(result[inside], (slope(height, width, 0.05, 0.1) + tones)[inside], atol=1e-5)
@@ -33,7 +33,8 @@ def test_detail_stays_where_the_edit_left_it_and_goes_where_it_was_painted_over(
     fine = np.repeat(np.repeat(coarse, 4, 1), 4, 2) + rng.uniform(-0.3, 0.3, (1, 64, 96, 3)).astype(np.float32)
     edited = coarse.copy()
     edited[:, :, :12] = 0.25
-    change = Change(np.zeros((1, 16, 24, 2), np.float32), coarse, edited)
+    still = np.zeros((1, 16, 24, 3), np.float32)
+    change = Change(still[..., :2], still[..., 2:], coarse, edited)
     result = np.asarray(jax.jit(changed)(fine, change))
     np.testing.assert_allclose(result[:, :, 64:], fine[:, :, 64:], atol=1e-5)
     assert np.abs(result[:, :, :32] - 0.25).max() < 0.02
@@ -41,3 +42,20 @@ def test_detail_stays_where_the_edit_left_it_and_goes_where_it_was_painted_over(
     np.testing.assert_allclose(jax.jit(changed)(coarse, change), edited, atol=1e-6)
     faded = kept_detail(coarse, 0.4 * coarse - 0.1)
     np.testing.assert_allclose(faded, np.full((1, 16, 24, 1), 0.4), atol=0.02)  # contrast falls to two fifths
+
+
+def test_a_share_of_each_pixel_is_read_along_the_flow():
+    flow = np.broadcast_to(np.float32([-0.25, 0.5]), (1, 8, 12, 2))
+    share = np.random.default_rng(0).uniform(size=(1, 8, 12, 1)).astype(np.float32)
+    expected = (1 - share) * slope(8, 12) + share * slope(8, 12, 0.25, 0.5)
+    np.testing.assert_allclose(move(slope(8, 12), flow, share), expected, atol=1e-6)
+
+
+def test_a_gray_change_moves_colours_and_changes_brightness():
+    rng = np.random.default_rng(1)
+    fine = rng.uniform(-0.5, 0.5, (1, 8, 12, 3)).astype(np.float32)
+    gray = fine @ np.float32([0.299, 0.587, 0.114])[:, None]
+    flow = np.broadcast_to(np.float32([0.0, 0.25]), (1, 8, 12, 2))
+    share = np.ones((1, 8, 12, 1), np.float32)
+    result = changed(fine, Change(flow, share, move(gray, flow, share), move(gray, flow, share) + 0.2))
+    np.testing.assert_allclose(result[:, :, :9], fine[:, :, 3:] + 0.2, atol=1e-5)

@@ -11,7 +11,7 @@ from eyegan_jax import simulator
 from eyegan_jax.data.sources import draw_batch
 from eyegan_jax.images import to_float
 from eyegan_jax.simulator.pairs import pair_source
-from eyegan_jax.systems.draft import draft
+from eyegan_jax.systems.draft import draft, smoothed
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -70,7 +70,7 @@ def test_draft_is_skin_kept_eyeball_moved_and_the_rest_filled(moves, framed):
         expected = kept * image[n, y, x, 0] + arrived * moved + (1 - kept - arrived) * filled
         np.testing.assert_allclose(made.image[n, y, x, 0], expected, atol=1e-5)
         np.testing.assert_allclose(made.known[n, y, x, 0], kept + arrived, atol=1e-5)
-        np.testing.assert_allclose(made.flow[n, y, x], flow[n, y, x] * (arrived > 0.5) if moves else 0.0, atol=1e-6)
+        np.testing.assert_allclose(made.arrived[n, y, x, 0], arrived, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +100,16 @@ def test_known_motion_and_frame_make_drafts_nearer_to_the_truth(turned):
     assert error(moved, eye) < 0.9 * error(plain, eye)
     assert error(moved, behind) < 0.5 * error(plain, behind)
     assert error(moved, behind) < 0.5 * error(image, behind)
+
+
+def test_smoothing_takes_weighted_means_and_leaves_an_even_flow_as_it_is():
+    numbers = np.random.default_rng(2)
+    flow = numbers.normal(size=(1, 9, 11, 2)).astype(np.float32)
+    weight = numbers.uniform(size=(1, 9, 11, 1)).astype(np.float32)
+    made = np.asarray(smoothed(flow, weight))
+    inside = flow[0, 2:7, 4:9], weight[0, 2:7, 4:9]
+    np.testing.assert_allclose(made[0, 4, 6], np.sum(inside[0] * inside[1], (0, 1)) / inside[1].sum(), atol=5e-3)
+    even = np.broadcast_to(np.float32([1.5, -2.0]), flow.shape)
+    np.testing.assert_allclose(smoothed(even, weight), even, atol=1e-5)
+    # Where nothing moves along it a flow says nothing, but stays finite.
+    np.testing.assert_allclose(smoothed(flow, 0 * weight), flow, atol=1e-5)

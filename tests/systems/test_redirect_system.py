@@ -12,8 +12,9 @@ import pytest
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float
+from eyegan_jax.layers.detail import move
 from eyegan_jax.systems import gaze_gan, redirect
-from eyegan_jax.systems.draft import draft
+from eyegan_jax.systems.draft import draft, smoothed
 from eyegan_jax.systems.pairs import flipped
 from eyegan_jax.training.parallel import Parallel
 
@@ -193,7 +194,10 @@ def test_redirect_is_turning_the_mask_and_painting_it_on_top_of_a_draft(tool):
     assert np.abs(whole(variables, image, wanted + 0.2) - result).max() > 1e-4
     change = jax.jit(system.change)(variables, image, wanted)
     np.testing.assert_allclose(change.edited, result, atol=1e-6)
-    np.testing.assert_allclose(change.flow * np.array(SIZE), drafted.flow, atol=1e-5)
+    np.testing.assert_allclose(change.share, drafted.arrived, atol=1e-5)
+    smooth = np.asarray(smoothed(flow, drafted.arrived)) / np.array(SIZE)
+    np.testing.assert_allclose(change.flow, smooth, atol=1e-5)
+    np.testing.assert_allclose(change.moved, move(image, smooth, drafted.arrived), atol=1e-5)
 
 
 def test_runs_from_before_flow_and_frames_can_still_be_used(config_of):
@@ -205,7 +209,7 @@ def test_runs_from_before_flow_and_frames_can_still_be_used(config_of):
     assert "flow" not in variables["redirector"]["params"]
     image = to_float(jnp.asarray(batch_of(2)["real"]["image"][:, 0]))
     change = system.change(variables, image, jnp.array([[0.1, 0.4], [-0.2, 0.0]]))
-    assert not np.any(change.flow) and np.isfinite(change.edited).all()
+    assert not np.any(change.share) and np.isfinite(change.edited).all()
     np.testing.assert_allclose(change.moved, image, atol=1e-6)
 
 
