@@ -25,7 +25,7 @@ from eyegan_jax import models, redirecting, simulator
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import redirection, results
 from eyegan_jax.evaluation.metrics import Mean, at
-from eyegan_jax.evaluation.redirect import COLUMNS, example_sheet, real_sweeps, sweep_sheet
+from eyegan_jax.evaluation.redirect import COLUMNS, example_sheet, fine_sweeps, real_sweeps, sweep_sheet
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.training import startup
 
@@ -65,6 +65,7 @@ def judge_arm(config, benches: Mapping[str, redirection.Bench], folder: Path, ar
         grid_png(example_sheet({TITLES[arm]: turns[TITLES[arm]]}, bench), folder / f"turned_{name}.png")
         _, swept = sweep_sheet(turns[TITLES[arm]], redirection.first(bench.pairs, 6), bench.judges)
         grid_png(swept, folder / f"swept_{name}.png")
+    grid_png(fine_sweeps(tool, config), folder / "swept_fine.png", scale=1)
     judged["milliseconds"] = milliseconds(tool, next(iter(benches.values())))
     look = simulator.find_view(config.data.pairs.view).look
     real = real_sweeps(tool, next(iter(benches.values())).judges, look)

@@ -23,7 +23,7 @@ from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.eye_finding import find_eye, opening_of
-from eyegan_jax.images import to_float, to_uint8
+from eyegan_jax.images import to_float, to_gray, to_uint8
 from eyegan_jax.layers.detail import Change, changed
 from eyegan_jax.models import Model, load_model, released
 from eyegan_jax.pictures import grid_png
@@ -77,8 +77,8 @@ class Redirector:
     """A trained model ready for uint8 images ``[N, H, W, C]`` of its own size; any N.
 
     read: images to (pitch, yaw) ``[N, 2]`` in degrees. change: images, angles ``[N, 2]`` in degrees and, if wanted,
-    further pictures of the same people ``[N, k, H, W, C]`` to what is done to them. opening: images to the share
-    ``[N]`` that shows an open eye.
+    further pictures of the same people ``[N, k, H, W, C]`` to what is done to them; a gray model takes images in
+    colour, too. opening: images to the share ``[N]`` that shows an open eye.
     """
 
     shape: tuple[int, int, int]
@@ -102,7 +102,10 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
     @jax.jit
     def change(images, angles, references):
         others = None if references is None else to_float(references)
-        return system.change(variables, to_float(images), jnp.radians(angles), others)
+        pictures, colours = to_float(images), None
+        if pictures.shape[-1] > model.config.image_shape[2]:
+            pictures, colours = to_gray(pictures), pictures
+        return system.change(variables, pictures, jnp.radians(angles), others, colours)
 
     def change_all(images, angles, references=None):
         angles = np.asarray(angles, np.float32)
@@ -148,15 +151,15 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
     """Every picture of uint8 ``[N, H, W, 1 or 3]`` with the eye in its box turned; the rest stays as it is.
 
     A gaze beyond :data:`REACH` is drawn at its border, and a picture without an open eye is left alone; both come with
-    a warning. Where the model is gray, a coloured picture keeps its colours, which move, and changes its brightness.
+    a warning. Where the model is gray, a coloured picture keeps its colours, which move with what they belong to.
     """
     height, width, channels = tool.shape
     crops = np.stack([resample(p, box, height, width) for p, box in zip(pictures, boxes, strict=True)])
-    crops = np.stack([in_channels(crop, channels) for crop in crops])
-    seen, opening = tool.read(crops), tool.opening(crops)
+    plain = np.stack([in_channels(crop, channels) for crop in crops])
+    seen, opening = tool.read(plain), tool.opening(plain)
     wanted = wish.of(seen)
     drawn = np.clip(wanted, -np.array(REACH), REACH)
-    changes = tool.change(crops, drawn)
+    changes = tool.change(crops if crops.shape[-1] > channels else plain, drawn)
     results = []
     for i, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
         if opening[i] < LEAST_OPENING:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -13,12 +14,14 @@ from eyegan_jax.data.catalog import open_set, realdata_dir
 from eyegan_jax.data.examples import BadExample
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
+from eyegan_jax.data.streams import PAIRS, collect
 from eyegan_jax.evaluation import redirection
 from eyegan_jax.evaluation.metrics import at
-from eyegan_jax.evaluation.redirection import SWEEP, Bench, Judges
+from eyegan_jax.evaluation.redirection import STRANGERS, SWEEP, Bench, Judges
 from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
 from eyegan_jax.gaze import angles_to_vector
 from eyegan_jax.pictures import grid_png
+from eyegan_jax.simulator.pairs import pair_source
 
 REAL_FOLDERS = {"visible": ("mpiigaze",), "infrared": ("meye", "mrgaze")}
 """Folders of real test images that suit each look."""
@@ -108,6 +111,34 @@ def real_sweeps(tool: redirecting.Redirector, judges: Judges, look: str, count: 
     return results
 
 
+FINE = 6
+"""How many times the model's size the pictures of :func:`fine_sweeps` are."""
+
+FINE_STEPS = (-25.0, -12.5, 0.0, 12.5, 25.0)
+"""Yaw in degrees that they are turned to; their pitch stays."""
+
+
+def fine_sweeps(tool: redirecting.Redirector, config: ml_collections.ConfigDict, count: int = 6) -> np.ndarray:
+    """What ``eyegan redirect`` makes of larger, coloured pictures of strangers, uint8 ``[count, 1 + steps, H, W, 3]``.
+
+    Of the domain that labels come from and, where that is simulated, the one without; some wear glasses.
+    """
+    height, width = (FINE * size for size in tool.shape[:2])
+    streams = [stream for stream in (config.data.pairs, config.data.real) if stream.kind == PAIRS]
+    pictures = []
+    for stream in streams:
+        view = simulator.find_view(stream.view)
+        view = simulator.View(height, width, view.look, 3, view.framing)
+        source = pair_source(stream.domain, view, change="none", before="often_glasses", seed=stream.seed + STRANGERS)
+        each = -(-count // len(streams))
+        drawn = collect(source, each, jax.random.key(STRANGERS), ("image",), "rendering larger strangers", each)
+        pictures.append(drawn["image"])
+    shown = np.concatenate(pictures)[:count]
+    boxes = [middle_box(height, width, tool.shape)] * count
+    turned = [redirecting.redirect_pictures(tool, shown, boxes, redirecting.Wish(None, yaw)) for yaw in FINE_STEPS]
+    return np.stack([shown, *(np.stack([each.image for each in step]) for step in turned)], axis=1)
+
+
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     """Write ``workdir/report`` for a run of ``redirect`` or ``gaze_gan``; ``config.evaluation`` sets sizes."""
     model = models.load_model(workdir, redirecting.STATE)
@@ -137,6 +168,11 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
             grid(swept, "From one side to the other: yaw in degrees", column_labels=steps),
         ]
         sections.append(Section(titles[name], tables=[t for t in tables if t], pictures=pictures))
+    fine = fine_sweeps(tool, config)
+    grid_png(fine, workdir / "report" / "swept_fine.png", scale=1)
+    steps = ["as it is", *(f"{yaw:g}" for yaw in FINE_STEPS)]
+    caption = f"Strangers at {FINE} times the model's size: yaw in degrees"
+    sections.append(Section("Larger pictures", pictures=[grid(fine, caption, column_labels=steps)]))
     judges = next(iter(benches.values())).judges
     found = real_sweeps(tool, judges, simulator.find_view(config.data.pairs.view).look)
     if not found:

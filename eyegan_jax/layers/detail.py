@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from eyegan_jax.images import to_gray
 from eyegan_jax.layers.resizing import bilinear, warp
 
 
@@ -36,15 +35,13 @@ def changed(images: jax.Array, change: Change) -> jax.Array:
 
     The edit is enlarged, and the fine detail of the moved pixels is added where the edit kept the coarse detail: what
     was painted over leaves no trace (after the guided filter, He et al. 2013, which fits such shares). On images of
-    the coarse size this is the edit itself. Colours are kept, and move, where the edit is gray.
+    the coarse size this is the edit itself.
     """
     size = (images.shape[1], images.shape[2])
     moved = move(images, bilinear(change.flow, size), bilinear(change.share, size))
-    brightness = moved if moved.shape[-1] == change.moved.shape[-1] else to_gray(moved)
-    detail = brightness - bilinear(change.moved, size)
+    detail = moved - bilinear(change.moved, size)
     kept = bilinear(kept_detail(change.moved, change.edited), size)
-    edited = bilinear(change.edited, size) + kept * detail
-    return jnp.clip(edited if brightness is moved else moved + edited - brightness, -1.0, 1.0)
+    return jnp.clip(bilinear(change.edited, size) + kept * detail, -1.0, 1.0)
 
 
 @jax.jit

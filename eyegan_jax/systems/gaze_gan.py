@@ -233,11 +233,21 @@ class GazeGan:
         return self.change(variables, images, gaze, references).edited
 
     def change(
-        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        gaze: jax.Array,
+        references: jax.Array | None = None,
+        colours: jax.Array | None = None,
     ) -> Change:
-        """What :meth:`redirect` does to images; nothing is moved before it is painted."""
+        """What :meth:`redirect` does to images; nothing is moved before it is painted.
+
+        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; they get the brightness of what is painted.
+        """
         del references
         painted: Any = self.generator.apply(variables["generator"], images, gaze)
+        if colours is not None:
+            images, painted = colours, jnp.clip(colours + painted - images, -1.0, 1.0)
         still = jnp.zeros((*images.shape[:3], 3))
         return Change(still[..., :2], still[..., 2:], images, painted)
 

@@ -354,9 +354,18 @@ class Redirect:
         return self.change(variables, images, gaze, references).edited
 
     def change(
-        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        gaze: jax.Array,
+        references: jax.Array | None = None,
+        colours: jax.Array | None = None,
     ) -> Change:
-        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`."""
+        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`.
+
+        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; their draft gets the brightness of what is
+        painted.
+        """
         mask, frame = self._seen(variables, images)
         shown = images[:, None]
         if references is not None:
@@ -364,6 +373,10 @@ class Redirect:
         turned, flow = self.turn(variables, mask, gaze)
         drafted = self._draft(turned, images, mask, frame, flow)
         painted = self._paint(variables, self._condition(turned, drafted), self.encode(variables, shown))
+        if colours is not None:
+            tinted = self._draft(turned, colours, mask, frame, flow)
+            base = colours if tinted is None else tinted.image
+            images, painted = colours, jnp.clip(base + painted - to_gray(base), -1.0, 1.0)
         arrived = jnp.zeros((*flow.shape[:3], 1)) if drafted is None else drafted.arrived
         flow = smoothed(flow, arrived) / jnp.array(images.shape[1:3])
         return Change(flow, arrived, move(images, flow, arrived), painted)

@@ -49,13 +49,3 @@ def test_a_share_of_each_pixel_is_read_along_the_flow():
     share = np.random.default_rng(0).uniform(size=(1, 8, 12, 1)).astype(np.float32)
     expected = (1 - share) * slope(8, 12) + share * slope(8, 12, 0.25, 0.5)
     np.testing.assert_allclose(move(slope(8, 12), flow, share), expected, atol=1e-6)
-
-
-def test_a_gray_change_moves_colours_and_changes_brightness():
-    rng = np.random.default_rng(1)
-    fine = rng.uniform(-0.5, 0.5, (1, 8, 12, 3)).astype(np.float32)
-    gray = fine @ np.float32([0.299, 0.587, 0.114])[:, None]
-    flow = np.broadcast_to(np.float32([0.0, 0.25]), (1, 8, 12, 2))
-    share = np.ones((1, 8, 12, 1), np.float32)
-    result = changed(fine, Change(flow, share, move(gray, flow, share), move(gray, flow, share) + 0.2))
-    np.testing.assert_allclose(result[:, :, :9], fine[:, :, 3:] + 0.2, atol=1e-5)

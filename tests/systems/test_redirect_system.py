@@ -11,7 +11,7 @@ import pytest
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
-from eyegan_jax.images import to_float
+from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers.detail import move
 from eyegan_jax.systems import gaze_gan, redirect
 from eyegan_jax.systems.draft import draft, smoothed
@@ -198,6 +198,25 @@ def test_redirect_is_turning_the_mask_and_painting_it_on_top_of_a_draft(tool):
     smooth = np.asarray(smoothed(flow, drafted.arrived)) / np.array(SIZE)
     np.testing.assert_allclose(change.flow, smooth, atol=1e-5)
     np.testing.assert_allclose(change.moved, move(image, smooth, drafted.arrived), atol=1e-5)
+
+
+def test_a_gray_system_turns_colours_by_their_draft(config_of, tool):
+    """The brightness is what it paints; what is left of a colour is that of the coloured draft."""
+    systems = [tool[:2]]
+    baseline = gaze_gan.build(config_of("baseline_smoke"))
+    systems.append((baseline, started(baseline).average))
+    colours = to_float(np.random.default_rng(4).integers(60, 200, (2, *SIZE, 3), dtype=np.uint8))
+    wish = jnp.array([[0.1, -0.2], [0.0, 0.3]])
+    for system, variables in systems:
+        images = to_gray(colours)
+        plain = jax.jit(system.change)(variables, images, wish)
+        made = jax.jit(system.change)(variables, images, wish, None, colours)
+        assert made.edited.shape == made.moved.shape == colours.shape
+        inside = (np.abs(made.edited).max(-1) < 1) & (np.abs(plain.edited[..., 0]) < 1)
+        assert inside.mean() > 0.05
+        np.testing.assert_allclose(to_gray(made.edited)[inside], plain.edited[inside], atol=1e-4)
+        assert (made.edited.max(-1) - made.edited.min(-1)).mean() > 0.05  # still in colour
+        np.testing.assert_array_equal(made.flow, plain.flow)
 
 
 def test_runs_from_before_flow_and_frames_can_still_be_used(config_of):
