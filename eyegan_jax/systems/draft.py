@@ -40,7 +40,8 @@ def draft(
     known, arrived = kept, jnp.zeros_like(kept)
     if flow is not None:
         then = warp(image_mask, flow)
-        arrived = jnp.sum(mask[..., 1:] * then[..., 1:], axis=-1, keepdims=True)
+        # What both masks have in common: a border between white and iris that arrives as one counts as well as they do.
+        arrived = jnp.sum(jnp.minimum(mask[..., 1:], then[..., 1:]), axis=-1, keepdims=True)
         result += arrived * warp(image, flow)
         known = kept + arrived
     parts = jnp.concatenate([skin, image_mask[..., 1:]], axis=-1)

@@ -64,7 +64,7 @@ def test_draft_is_skin_kept_eyeball_moved_and_the_rest_filled(moves, framed):
         arrived, moved = 0.0, 0.0
         if flow is not None:
             place = (y + flow[n, y, x, 0], x + flow[n, y, x, 1])
-            arrived = wanted[n, y, x, 1:] @ read(seen[n], *place)[1:]
+            arrived = np.minimum(wanted[n, y, x, 1:], read(seen[n], *place)[1:]).sum()
             moved = read(image[n], *place)[0]
         filled = wanted[n, y, x] @ [around, *tones[1:]]
         expected = kept * image[n, y, x, 0] + arrived * moved + (1 - kept - arrived) * filled
