@@ -121,15 +121,15 @@ FINE_STEPS = (-25.0, -12.5, 0.0, 12.5, 25.0)
 def fine_sweeps(tool: redirecting.Redirector, config: ml_collections.ConfigDict, count: int = 6) -> np.ndarray:
     """What ``eyegan redirect`` makes of larger, coloured pictures of strangers, uint8 ``[count, 1 + steps, H, W, 3]``.
 
-    Of the domain that labels come from and, where that is simulated, the one without; some wear glasses.
+    Of the domain that labels come from and, where that is simulated, the one without labels, all with glasses.
     """
     height, width = (FINE * size for size in tool.shape[:2])
     streams = [stream for stream in (config.data.pairs, config.data.real) if stream.kind == PAIRS]
     pictures = []
-    for stream in streams:
+    for stream, before in zip(streams, ("often_glasses", "glasses"), strict=False):
         view = simulator.find_view(stream.view)
         view = simulator.View(height, width, view.look, 3, view.framing)
-        source = pair_source(stream.domain, view, change="none", before="often_glasses", seed=stream.seed + STRANGERS)
+        source = pair_source(stream.domain, view, change="none", before=before, seed=stream.seed + STRANGERS)
         each = -(-count // len(streams))
         drawn = collect(source, each, jax.random.key(STRANGERS), ("image",), "rendering larger strangers", each)
         pictures.append(drawn["image"])
