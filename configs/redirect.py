@@ -3,7 +3,7 @@
 command:   python train.py --config=configs/redirect.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke     the real code with tiny networks, under 40 seconds
-           cpu       32x48 pixels and small networks, half an hour on one core; comes with the package
+           cpu       32x48 pixels and small networks, an hour and a quarter on one core; comes with the package
            large     wider networks and longer training at 64x96
            infrared  close-up eyes of infrared trackers, for pictures such as MEYE's and mrgaze's
            nocontext ablation: the painter sees the mask and the style alone, no draft of the picture

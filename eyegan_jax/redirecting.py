@@ -76,15 +76,14 @@ class Wish:
 class Redirector:
     """A trained model ready for uint8 images ``[N, H, W, C]`` of its own size; any N.
 
-    read: images to (pitch, yaw) ``[N, 2]`` in degrees. change: images, angles ``[N, 2]`` in degrees and, if wanted,
-    further pictures of the same people ``[N, k, H, W, C]`` to what is done to them; a gray model takes images in
-    colour, too. opening: images to the share ``[N]`` that shows an open eye.
+    look: images to (pitch, yaw) ``[N, 2]`` in degrees and to the share ``[N]`` that shows an open eye. change: images,
+    angles ``[N, 2]`` in degrees and, if wanted, further pictures of the same people ``[N, k, H, W, C]`` to what is done
+    to them; a gray model takes images in colour, too.
     """
 
     shape: tuple[int, int, int]
-    read: Callable[[np.ndarray], np.ndarray]
+    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     change: Callable[..., Change]
-    opening: Callable[[np.ndarray], np.ndarray]
 
     def turn(self, images: np.ndarray, angles: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
         """Images that look along ``angles``; arguments as of ``change``."""
@@ -97,7 +96,15 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
         raise UserError(f"{model.path}: expected a redirect or gaze_gan run, found {model.config.system}")
     system: Any = systems.build_system(model.config)
     variables = jax.tree.map(jnp.asarray, model.params["average"])
-    read = jax.jit(lambda images: jnp.degrees(system.read_gaze(variables, to_float(images))))
+
+    @jax.jit
+    def look(images):
+        images = to_float(images)
+        if model.config.system == "gaze_gan":
+            # Without a segmenter every picture counts as an open eye.
+            return jnp.degrees(system.read_gaze(variables, images)), jnp.ones(len(images))
+        masks = system.masks(variables, images)
+        return jnp.degrees(system.read(variables, masks)), opening_of(masks)
 
     @jax.jit
     def change(images, angles, references):
@@ -115,15 +122,7 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
 
         return in_batches(some, np.arange(len(images)), batch)
 
-    masks = None
-    if model.config.system == "redirect":
-        masks = jax.jit(lambda images: system.masks(variables, to_float(images)))
-
-    def opening(images):
-        # Without a segmenter every picture counts as an open eye.
-        return np.ones(len(images)) if masks is None else in_batches(lambda x: opening_of(masks(x)), images, batch)
-
-    return Redirector(model.config.image_shape, partial(in_batches, read, size=batch), change_all, opening)
+    return Redirector(model.config.image_shape, partial(in_batches, look, size=batch), change_all)
 
 
 def eye_finder(shape: Sequence[int]) -> Callable[[np.ndarray], Box | None]:
@@ -156,7 +155,7 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
     height, width, channels = tool.shape
     crops = np.stack([resample(p, box, height, width) for p, box in zip(pictures, boxes, strict=True)])
     plain = np.stack([in_channels(crop, channels) for crop in crops])
-    seen, opening = tool.read(plain), tool.opening(plain)
+    seen, opening = tool.look(plain)
     wanted = wish.of(seen)
     drawn = np.clip(wanted, -np.array(REACH), REACH)
     changes = tool.change(crops if crops.shape[-1] > channels else plain, drawn)

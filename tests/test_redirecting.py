@@ -40,9 +40,8 @@ def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):
 
     return Redirector(
         shape=SHAPE,
-        read=lambda images: np.tile(seen, (len(images), 1)),
+        look=lambda images: (np.tile(seen, (len(images), 1)), np.full(len(images), opening)),
         change=change,
-        opening=lambda images: np.full(len(images), opening),
     )
 
 

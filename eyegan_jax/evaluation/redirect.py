@@ -100,10 +100,11 @@ def real_sweeps(tool: redirecting.Redirector, judges: Judges, look: str, count: 
         if folder is None:
             continue
         images = real_eyes(folder, tool.shape, count)
-        images = images[tool.opening(images) > redirecting.LEAST_OPENING][:count]
-        if not len(images):
+        seen, opening = tool.look(images)
+        shown = np.flatnonzero(opening > redirecting.LEAST_OPENING)[:count]
+        if not len(shown):
             continue
-        seen = tool.read(images)
+        images, seen = images[shown], seen[shown]
         pictures = {"image": images, "gaze": np.asarray(angles_to_vector(np.radians(seen)))}
         figures, sheet = sweep_sheet(redirection.redirecting(tool), pictures, judges)
         figures["reading_differs_by"] = float(np.abs(redirection.degrees_of(judges.gaze(images)) - seen).mean())
