@@ -1,7 +1,7 @@
 """Ablations of gaze redirection, three seeds each.
 
 command:   eyegan sweep configs/sweeps/redirect.py --workdir runs/sweep-redirect --record redirect_ablation
-hardware:  an accelerator; 6 arms x 3 seeds, a few minutes each
+hardware:  an accelerator; 8 arms x 3 seeds, a few minutes each
 """
 
 import runpy
@@ -29,6 +29,8 @@ def get_sweep():
         "arms": {
             "default": {},
             "no_context": {"redirect.context": False},
+            "no_flow": {"redirect.redirector.moves": False},
+            "no_frames": {"segmenter.classes": "eye"},
             "no_cycle": {"redirect.loss.cycle": 0.0},
             "no_mask_loss": {"redirect.loss.mask": 0.0},
             "no_mirror": {"seg2eye.mirror": False},

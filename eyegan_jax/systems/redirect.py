@@ -13,7 +13,6 @@ learns from the masks of the stage before:
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +29,6 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers import keys as random_keys
-from eyegan_jax.layers.detail import Change, move
 from eyegan_jax.networks.redirector import Redirector
 from eyegan_jax.pictures import MASK_COLOURS
 from eyegan_jax.systems import seg2eye, segmenter
@@ -43,11 +41,11 @@ from eyegan_jax.systems.base import (
     value_and_mean_gradient,
     vary,
 )
-from eyegan_jax.systems.draft import Draft, draft, smoothed
 from eyegan_jax.systems.optimisers import build_optimiser
 from eyegan_jax.systems.pairs import PURPOSES, coin, either, labelled, together, unlabelled
-from eyegan_jax.systems.seg2eye import Seg2Eye, Seg2EyeState
-from eyegan_jax.systems.segmenter import Segmenter, SegmenterState
+from eyegan_jax.systems.seg2eye import Seg2EyeState
+from eyegan_jax.systems.segmenter import SegmenterState
+from eyegan_jax.systems.turning import Turning
 
 REACH = (25.0, 30.0)
 """Largest pitch and yaw in degrees that the simulated eyes of the training take in their heads."""
@@ -82,7 +80,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Redirect:
+class Redirect(Turning):
     """Networks, weights and schedule of one run; immutable. See ``configs/redirect.py`` for every field.
 
     Streams: "eyes" (``image``, ``mask``, ``frame``) for the segmenter; "pairs" (``image``, ``mask``, ``gaze``, the same
@@ -90,12 +88,8 @@ class Redirect:
     where there are several pictures of a person, ``references``), of which no label is read.
     """
 
-    segmenter: Segmenter
-    redirector: Redirector
-    painter: Seg2Eye
     redirector_optimiser: optax.GradientTransformation
     weights: Weights
-    context: bool
     context_share: float
     reading_weight: float
     motion_weight: float
@@ -121,7 +115,7 @@ class Redirect:
         redirector = self.redirector.init(jax.random.fold_in(compact, 1), mask, gaze)["params"]
         painted = {
             "image": pairs["image"],
-            "mask": self._condition(mask, self._draft(mask, to_float(pairs["image"][:, 0]), mask))[:, None],
+            "mask": self.condition(mask, self.draft(mask, to_float(pairs["image"][:, 0]), mask))[:, None],
             "references": pairs["references"],
         }
         painter = self.painter.init(jax.random.fold_in(key, 2), {"eyes": painted}, devices)
@@ -219,7 +213,7 @@ class Redirect:
         real = unlabelled(batch["real"], keys, **self._choices)
         tools, count = state.average, len(keys)
         both = jnp.concatenate([pairs.image, real.image])
-        seen, frame = self._seen(tools, both)
+        seen, frame = self.seen(tools, both)
         home = self.read(tools, seen)
         reach = jnp.radians(jnp.array(REACH))
         away = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, WISH), (2,), minval=-1.0))(keys) * reach
@@ -231,11 +225,11 @@ class Redirect:
         target = jnp.concatenate([pairs.target, real.image])
         with_context = jnp.tile(coin(keys, HIDE, self.context_share), 3)
         repeated = jnp.concatenate([jnp.arange(2 * count), jnp.arange(count, 2 * count)])
-        drafts = self._draft(jnp.concatenate([shown, turned[count:]]), both, seen, frame, flow)
+        drafts = self.draft(jnp.concatenate([shown, turned[count:]]), both, seen, frame, flow)
         # Rebuilt from its own pixels a real eye would teach nothing: there its inside is not shown.
-        rebuilt = self._draft(seen[count:], real.image, seen[count:], None if frame is None else frame[count:])
+        rebuilt = self.draft(seen[count:], real.image, seen[count:], None if frame is None else frame[count:])
         drafts = jax.tree.map(lambda d, r: jnp.concatenate([d[:count], r, d[count:]]), drafts, rebuilt)
-        condition = self._condition(masks, drafts, with_context)
+        condition = self.condition(masks, drafts, with_context)
         people, present = together(pairs, real)
 
         def loss(painter):
@@ -243,24 +237,24 @@ class Redirect:
                 variables = {"params": params["encoder"], "spectral": state.painter.spectral["encoder"]}
                 return self.painter.encoder.apply(variables, *pictures)
 
-            paint = partial(self._painted, self.painter.generator_variables(painter, state.painter), train=True)
+            paint = partial(self.painted, self.painter.generator_variables(painter, state.painter), train=True)
             style, features = encode(painter, people, present)
             images = paint(condition, style[repeated])
             made, aside = images[: 2 * count], images[2 * count :]
             parts = self.painter.generator_losses(state.painter, masks[: 2 * count], made, target, style, features)
             total = sum(getattr(self.painter.weights, name) * value for name, value in parts.items())
             # What the segmenter sees in painted pictures has to be what was asked for, without glasses.
-            found = self._logits(tools, jnp.concatenate([images[:count], aside]))
+            found = self.logits(tools, jnp.concatenate([images[:count], aside]))
             # The encoder only measures here: it must not learn to see the same style everywhere.
             own_style, _ = encode(state.painter.painter, aside[:, None])
             extra = {
-                "mask": losses.mask_cross_entropy(found, self._without_frame(jnp.concatenate([true, turned[count:]]))),
+                "mask": losses.mask_cross_entropy(found, self.without_frame(jnp.concatenate([true, turned[count:]]))),
                 "style": losses.style_code(own_style, style[count:]),
             }
             if self.weights.cycle:
                 mask, glasses = segmenter.mask_and_frame(found[count:])
                 returned, way = self.turn(tools, mask, home[count:])
-                back = paint(self._condition(returned, self._draft(returned, aside, mask, glasses, way)), own_style)
+                back = paint(self.condition(returned, self.draft(returned, aside, mask, glasses, way)), own_style)
                 extra["cycle"] = jnp.mean(jnp.abs(back - real.image))
             if self.weights.adversarial:
                 critic = {"params": state.painter.discriminator, "spectral": state.painter.spectral["discriminator"]}
@@ -285,122 +279,6 @@ class Redirect:
         painter = self.painter.update_painter(painter, gradient, {})
         return state.replace(painter=painter, average=state.average | painter.average), metrics
 
-    def _draft(self, mask, image, image_mask, frame=None, flow=None) -> Draft | None:
-        """See :func:`eyegan_jax.systems.draft.draft`; None without ``context``."""
-        if not self.context:
-            return None
-        return draft(mask, image, image_mask, frame, flow if self.redirector.moves else None)
-
-    def _condition(self, mask, drafted: Draft | None, shown=None) -> jax.Array:
-        """What the generator paints from, ``[N, H, W, K]``: the wanted mask and, with ``context`` and where ``shown``,
-        the draft and how much of it is known."""
-        if drafted is None:
-            return mask
-        parts = (drafted.image, drafted.known)
-        if shown is not None:
-            parts = tuple(part * shown[:, None, None, None] for part in parts)
-        return jnp.concatenate([mask, *parts], axis=-1)
-
-    def _without_frame(self, mask) -> jax.Array:
-        """Masks ``[N, H, W, 4]`` with as many classes as the segmenter tells apart: nowhere is a frame."""
-        return jnp.pad(mask, ((0, 0), (0, 0), (0, 0), (0, self.segmenter.network.classes - mask.shape[-1])))
-
-    # Use
-
-    def _logits(self, variables, images: jax.Array) -> jax.Array:
-        gray = to_gray(images) if images.shape[-1] == 3 else images
-        return self.segmenter.network.apply(variables["segmenter"], gray, train=False)
-
-    def _seen(self, variables, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        return segmenter.mask_and_frame(self._logits(variables, images))
-
-    def masks(self, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-        """Class probabilities ``[N, H, W, 4]`` of images ``[N, H, W, C]`` in [-1, 1]; differentiable in the images.
-
-        variables: ``state.average``, here and below.
-        """
-        return self._seen(variables, images)[0]
-
-    def read(self, variables: Mapping[str, Any], mask: jax.Array) -> jax.Array:
-        """(pitch, yaw) ``[N, 2]`` in radians of the eyes in masks ``[N, H, W, 4]``."""
-        return self.redirector.apply(variables["redirector"], mask, method="read")
-
-    def turn(
-        self, variables: Mapping[str, Any], mask: jax.Array, gaze: jax.Array, seen: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Masks ``[N, H, W, 4]`` of the same eyes looking along ``gaze [N, 2]`` (pitch, yaw) in radians, and the flow
-        ``[N, H, W, 2]``, (down, right) in pixels: where each pixel was before.
-
-        seen: what :meth:`read` finds in ``mask``, where that is known already.
-        """
-        found: Any = self.redirector.apply(variables["redirector"], mask, gaze, seen)
-        return jax.nn.softmax(found[0]), found[1]
-
-    def encode(self, variables: Mapping[str, Any], references: jax.Array) -> jax.Array:
-        """Style codes ``[N, D]`` of ``references [N, k, H, W, C]`` in [-1, 1]; any k."""
-        return self.painter.encode(_of_painter(variables), references)
-
-    def read_gaze(self, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-        """(pitch, yaw) ``[N, 2]`` in radians that the system sees in images ``[N, H, W, C]`` in [-1, 1]."""
-        return self.read(variables, self.masks(variables, images))
-
-    def redirect(
-        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
-    ) -> jax.Array:
-        """``images [N, H, W, C]`` in [-1, 1] looking along ``gaze [N, 2]`` (pitch, yaw) in radians.
-
-        references: ``[N, k, H, W, C]``, further pictures of the same people; one image is enough without.
-        """
-        return self.change(variables, images, gaze, references).edited
-
-    def change(
-        self,
-        variables: Mapping[str, Any],
-        images: jax.Array,
-        gaze: jax.Array,
-        references: jax.Array | None = None,
-        colours: jax.Array | None = None,
-    ) -> Change:
-        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`.
-
-        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; their draft gets the brightness of what is
-        painted.
-        """
-        mask, frame = self._seen(variables, images)
-        shown = images[:, None]
-        if references is not None:
-            shown = jnp.concatenate([shown, references], axis=1)
-        turned, flow = self.turn(variables, mask, gaze)
-        drafted = self._draft(turned, images, mask, frame, flow)
-        painted = self._paint(variables, self._condition(turned, drafted), self.encode(variables, shown))
-        if colours is not None:
-            tinted = self._draft(turned, colours, mask, frame, flow)
-            base = colours if tinted is None else tinted.image
-            images, painted = colours, jnp.clip(base + painted - to_gray(base), -1.0, 1.0)
-        arrived = jnp.zeros((*flow.shape[:3], 1)) if drafted is None else drafted.arrived
-        flow = smoothed(flow, arrived) / jnp.array(images.shape[1:3])
-        return Change(flow, arrived, move(images, flow, arrived), painted)
-
-    def synthesize(self, variables: Mapping[str, Any], mask: jax.Array, references: jax.Array) -> jax.Array:
-        """Eyes ``[N, H, W, C]`` painted from masks ``[N, H, W, 4]`` alone, in the style of ``references``."""
-        unseen = jnp.zeros((*mask.shape[:3], references.shape[-1]))
-        condition = self._condition(mask, self._draft(mask, unseen, jnp.zeros_like(mask)))
-        return self._paint(variables, condition, self.encode(variables, references))
-
-    def _paint(self, variables, condition, style) -> jax.Array:
-        return jnp.clip(self._painted(variables["generator"], condition, style), -1.0, 1.0)
-
-    def _painted(self, generator, condition, style, **options) -> jax.Array:
-        """The draft in the condition and, on top of it, what the generator paints.
-
-        Norms in the generator forget brightness and contrast; what is there already need not pass through them.
-        """
-        painted: Any = self.painter.generator.apply(generator, condition, style, **options)
-        if not self.context:
-            return painted
-        first = self.redirector.labels
-        return condition[..., first : first + painted.shape[-1]] + painted
-
     def pictures(self, state: RedirectState, batch: Batch) -> jax.Array:
         """Rows of (simulated eye, mask, turned mask, turned eye, truth, real eye, real eye turned by 15 degrees)."""
         image, target = (to_float(batch["pairs"][name][:, 0]) for name in ("image", "target_image"))
@@ -413,10 +291,6 @@ class Redirect:
         rows += [real, self.redirect(variables, real, aside)]
         shape = (*image.shape[:3], max(row.shape[-1] for row in rows))
         return jnp.stack([jnp.broadcast_to(row, shape) for row in rows])
-
-
-def _of_painter(variables):
-    return {name: variables[name] for name in ("generator", "encoder")}
 
 
 def _coloured(mask) -> jax.Array:
