@@ -20,6 +20,7 @@ from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import results
 from eyegan_jax.evaluation import text_edit as judging
 from eyegan_jax.evaluation.metrics import Mean
+from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.text_edit_readers import train_reader
 from eyegan_jax.models import load_model
 from eyegan_jax.training import startup
@@ -100,7 +101,8 @@ def draw(arguments: argparse.Namespace, config) -> None:
     arm = "full" if "full" in arguments.arms else arguments.arms[0]
     model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / arm, judging.STATE)
     rows = config.evaluation.rows
-    images = {"": judging.example_eyes(config, rows), "_real": judging.real_eyes(config, rows)}
+    real = real_eyes(judging.REAL_SET, judging.shown_shape(config), rows)
+    images = {"": judging.example_eyes(config, rows), "_real": real}
     for kind, pictures in images.items():
         if pictures is not None:
             path = arguments.out / "images" / f"{record_name('text_edit', arguments.variant)}{kind}.png"

@@ -20,6 +20,12 @@ def opening_of(probabilities):
     return (probabilities.argmax(-1) > 0).mean((1, 2))
 
 
+def certainty_of(probabilities):
+    """Mean probability of the chosen class over those pixels, ``[N]``; 0 where there are none."""
+    eye = probabilities.argmax(-1) > 0
+    return (probabilities.max(-1) * eye).sum((1, 2)) / eye.sum((1, 2)).clip(1)
+
+
 def find_eye(
     masks: Callable[[np.ndarray], np.ndarray], photo: np.ndarray, shape: Sequence[int]
 ) -> tuple[int, int, int, int] | None:

@@ -22,7 +22,7 @@ from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.eye_finding import find_eye, opening_of
+from eyegan_jax.eye_finding import certainty_of, find_eye, opening_of
 from eyegan_jax.images import to_float, to_gray, to_uint8
 from eyegan_jax.layers.detail import Change, changed
 from eyegan_jax.models import Model, load_model, released
@@ -34,6 +34,9 @@ STATE = ("average",)
 
 LEAST_OPENING = 0.01
 """Share of a picture that sclera, iris and pupil fill at least where an eye is open."""
+
+LEAST_CERTAINTY = 0.6
+"""Mean probability of what is taken for sclera, iris and pupil, below which a picture is unlike what was learnt."""
 
 FEATHER = 0.12
 """Share of a box over which what was painted fades into what was there."""
@@ -76,13 +79,13 @@ class Wish:
 class Redirector:
     """A trained model ready for uint8 images ``[N, H, W, C]`` of its own size; any N.
 
-    look: images to (pitch, yaw) ``[N, 2]`` in degrees and to the share ``[N]`` that shows an open eye. change: images,
-    angles ``[N, 2]`` in degrees and, if wanted, further pictures of the same people ``[N, k, H, W, C]`` to what is done
-    to them; a gray model takes images in colour, too.
+    look: images to (pitch, yaw) ``[N, 2]`` in degrees, the share ``[N]`` that shows an open eye and how certain that is
+    ``[N]``. change: images, angles ``[N, 2]`` in degrees and, if wanted, further pictures of the same people ``[N, k,
+    H, W, C]`` to what is done to them; a gray model takes images in colour, too.
     """
 
     shape: tuple[int, int, int]
-    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
     change: Callable[..., Change]
 
     def turn(self, images: np.ndarray, angles: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
@@ -102,9 +105,9 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
         images = to_float(images)
         if model.config.system == "gaze_gan":
             # Without a segmenter every picture counts as an open eye.
-            return jnp.degrees(system.read_gaze(variables, images)), jnp.ones(len(images))
+            return jnp.degrees(system.read_gaze(variables, images)), jnp.ones(len(images)), jnp.ones(len(images))
         masks = system.masks(variables, images)
-        return jnp.degrees(system.read(variables, masks)), opening_of(masks)
+        return jnp.degrees(system.read(variables, masks)), opening_of(masks), certainty_of(masks)
 
     @jax.jit
     def change(images, angles, references):
@@ -149,13 +152,14 @@ class Redirected:
 def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Box], wish: Wish) -> list[Redirected]:
     """Every picture of uint8 ``[N, H, W, 1 or 3]`` with the eye in its box turned; the rest stays as it is.
 
-    A gaze beyond :data:`REACH` is drawn at its border, and a picture without an open eye is left alone; both come with
-    a warning. Where the model is gray, a coloured picture keeps its colours, which move with what they belong to.
+    A gaze beyond :data:`REACH` is drawn at its border, a picture without an open eye is left alone, and one in which
+    the model is unsure of the eye (:data:`LEAST_CERTAINTY`) is turned; each comes with a warning. Where the model is
+    gray, a coloured picture keeps its colours, which move with what they belong to.
     """
     height, width, channels = tool.shape
     crops = np.stack([resample(p, box, height, width) for p, box in zip(pictures, boxes, strict=True)])
     plain = np.stack([in_channels(crop, channels) for crop in crops])
-    seen, opening = tool.look(plain)
+    seen, opening, certain = tool.look(plain)
     wanted = wish.of(seen)
     drawn = np.clip(wanted, -np.array(REACH), REACH)
     changes = tool.change(crops if crops.shape[-1] > channels else plain, drawn)
@@ -166,7 +170,9 @@ def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Bo
             results.append(Redirected(picture, seen[i], seen[i], text))
             continue
         text = ""
-        if np.abs(wanted[i] - drawn[i]).max() > 0.5:
+        if certain[i] < LEAST_CERTAINTY:
+            text = f"unlike the eyes that the model knows (certain to {100 * certain[i]:.0f} %), look at the result"
+        elif np.abs(wanted[i] - drawn[i]).max() > 0.5:
             text = f"asked for {_angles(wanted[i])}, drew {_angles(drawn[i])}: eyes turn no farther"
         change = jax.tree.map(lambda leaf, i=i: leaf[i], changes)
         results.append(Redirected(paste(picture, box, change), seen[i], drawn[i], text))

@@ -15,7 +15,7 @@ from eyegan_jax import commands, redirecting
 from eyegan_jax.data.geometry import middle_box
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
-from eyegan_jax.eye_finding import OPENING_WIDTH, find_eye
+from eyegan_jax.eye_finding import OPENING_WIDTH, certainty_of, find_eye
 from eyegan_jax.layers.detail import Change
 from eyegan_jax.redirecting import Redirector, Wish, eye_finder, paste, redirect_folder, redirect_pictures
 from eyegan_jax.systems import gaze_gan
@@ -30,7 +30,7 @@ def repainted(before, after, flow=(0.0, 0.0)):
     return Change(np.broadcast_to(np.float32(flow), (*before.shape[:-1], 2)), share, before, after)
 
 
-def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):
+def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None, certain=0.9):
     """A model that paints everything 10 gray levels brighter and notes the angles it was asked for."""
 
     def change(images, angles, references=None):
@@ -40,7 +40,7 @@ def stand_in(opening=0.3, seen=(2.0, -5.0), asked=None):
 
     return Redirector(
         shape=SHAPE,
-        look=lambda images: (np.tile(seen, (len(images), 1)), np.full(len(images), opening)),
+        look=lambda images: (np.tile(seen, (len(images), 1)), *(np.full(len(images), x) for x in (opening, certain))),
         change=change,
     )
 
@@ -71,6 +71,18 @@ def test_a_closed_eye_is_left_alone_with_a_warning():
     result = redirect_pictures(stand_in(opening=0.001), picture, [middle_box(16, 24, SHAPE)], Wish(None, 10.0))[0]
     np.testing.assert_array_equal(result.image, picture[0])
     assert "no open eye" in result.warning
+
+
+def test_an_eye_that_the_model_is_unsure_of_is_turned_with_a_warning():
+    picture = np.full((1, *SHAPE), 100, np.uint8)
+    result = redirect_pictures(stand_in(certain=0.5), picture, [middle_box(16, 24, SHAPE)], Wish(None, 10.0))[0]
+    assert (result.image == 110).all() and "certain to 50 %" in result.warning
+
+
+def test_certainty_is_that_of_the_eye_alone():
+    shares = np.full((2, 2, 3, 4), [0.7, 0.1, 0.1, 0.1])
+    shares[0, 0, 0], shares[0, 1, 2] = [0.1, 0.6, 0.2, 0.1], [0.0, 0.1, 0.1, 0.8]
+    np.testing.assert_allclose(certainty_of(shares), [0.7, 0.0])
 
 
 def test_a_gray_model_keeps_colours():

@@ -10,13 +10,11 @@ import ml_collections
 import numpy as np
 
 from eyegan_jax import models, redirecting, simulator
-from eyegan_jax.data.catalog import open_set, realdata_dir
-from eyegan_jax.data.examples import BadExample
-from eyegan_jax.data.geometry import middle_box, resample
-from eyegan_jax.data.pipeline import in_channels
+from eyegan_jax.data.geometry import middle_box
 from eyegan_jax.data.streams import PAIRS, collect
 from eyegan_jax.evaluation import redirection
 from eyegan_jax.evaluation.metrics import at
+from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.redirection import STRANGERS, SWEEP, Bench, Judges
 from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
 from eyegan_jax.gaze import angles_to_vector
@@ -76,31 +74,14 @@ def sweep_sheet(turn: redirection.Turn, pictures: Mapping[str, np.ndarray], judg
     return figures, np.concatenate([pictures["image"][:, None], images], axis=1)
 
 
-def real_eyes(folder: Path, shape: tuple[int, int, int], count: int = 12) -> np.ndarray:
-    """Pictures of a folder of real eyes, uint8 ``[N, H, W, C]``: the middle of each, different people first."""
-    eyes = open_set({"kind": "folder", "dir": str(folder)})
-    height, width, channels = shape
-    found: list[np.ndarray] = []
-    # Names sort by person: evenly spread ones are of different people.
-    for index in np.linspace(0, len(eyes) - 1, min(3 * count, len(eyes))).astype(int):
-        try:
-            image = in_channels(eyes[int(index)]["image"], channels)
-        except BadExample:
-            continue
-        box = middle_box(image.shape[0], image.shape[1], shape)
-        found.append(resample(image, box, height, width))
-    return np.stack(found)
-
-
 def real_sweeps(tool: redirecting.Redirector, judges: Judges, look: str, count: int = 12) -> dict[str, Any]:
     """Sweeps of open real eyes by folder: figures and sheets; empty where the test images are not at hand."""
     results = {}
     for name in REAL_FOLDERS[look]:
-        folder = realdata_dir(name)
-        if folder is None:
+        images = real_eyes(name, tool.shape, 3 * count)  # some are shut
+        if images is None:
             continue
-        images = real_eyes(folder, tool.shape, count)
-        seen, opening = tool.look(images)
+        seen, opening, _ = tool.look(images)
         shown = np.flatnonzero(opening > redirecting.LEAST_OPENING)[:count]
         if not len(shown):
             continue

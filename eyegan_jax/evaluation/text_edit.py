@@ -10,15 +10,13 @@ import ml_collections
 import numpy as np
 
 from eyegan_jax.data.captioned import CAPTIONED
-from eyegan_jax.data.catalog import realdata_dir
-from eyegan_jax.data.decode import SUFFIXES, decode_image
-from eyegan_jax.data.geometry import resize
 from eyegan_jax.data.streams import build_stream
 from eyegan_jax.editing import STATE, editor
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.distances import image_distances
 from eyegan_jax.evaluation.metrics import Mean, rmse
+from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
 from eyegan_jax.evaluation.text_edit_readers import Reader, train_reader
 from eyegan_jax.models import Model, load_model
@@ -152,6 +150,10 @@ def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"copy input": task["image"], "true edit": task["target_image"]}
 
 
+REAL_SET = "mrgaze"
+"""The real test images that show whole eyes."""
+
+
 def shown_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
     """Height, width and channels of pictures in the figure: a multiple of the run's."""
     height, width, channels = config.image_shape
@@ -170,18 +172,6 @@ def example_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
     task = make_task(finer.lock())
     plain = (task["bins"][:, ATTRIBUTES.index("lid")] >= 3) & (task["bins"][:, ATTRIBUTES.index("glasses")] == 0)
     return task["image"][np.flatnonzero(plain)[:count]]
-
-
-def real_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray | None:
-    """Real pictures of whole eyes, uint8 ``[N, *shown_shape]``; None where there are none."""
-    folder = realdata_dir("mrgaze")
-    if folder is None:
-        return None
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    height, width, channels = shown_shape(config)
-    chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
-    examples: list[Any] = [{"image": decode_image(path, path.name, channels), "name": path.name} for path in chosen]
-    return np.stack([resize(example, height, width, "crop")["image"] for example in examples])
 
 
 def sheet(model: Model, images: np.ndarray, caption: str) -> Picture:
@@ -209,7 +199,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     columns = ["attribute", "reader", *(f"{name}: {what}" for name in table for what in ("success", "drift"))]
     chosen = example_eyes(config, config.evaluation.rows)
     figures = [sheet(model, chosen, "unseen simulated people")] if len(chosen) else []
-    real = real_eyes(config, config.evaluation.rows)
+    real = real_eyes(REAL_SET, shown_shape(config), config.evaluation.rows)
     if real is None:
         log.warning("no real test images (EYEGAN_REALDATA): the report has simulated people only")
     else:
