@@ -31,6 +31,7 @@ from eyegan_jax.models import load_model
 from eyegan_jax.refining import refine_folder
 from eyegan_jax.segmenting import STATE
 from eyegan_jax.simulator import find_view
+from eyegan_jax.systems.optimisers import fall_to_zero
 
 COLUMNS = {
     "dice": "Dice",
@@ -133,7 +134,7 @@ def judge(fold: Fold, seed: int) -> dict:
         config = changed(path, changes, seed)
         config.image_shape, config.data.eyes = fold.experiment.image_shape, stream
         config.segmenter.augmentation = augmentation
-        config.segmenter.optimiser.decay_start, config.segmenter.optimiser.decay_end = config.steps // 2, config.steps
+        fall_to_zero(config.segmenter.optimiser, config.steps)
         workdir = fold.folder / f"seed{seed}" / f"segmenter_{name}"
         train_arm(config, workdir)
         found = segment_function(load_model(workdir, STATE))(test["image"])

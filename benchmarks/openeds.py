@@ -19,6 +19,7 @@ from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.residual import UNSEEN, sheet, synthesizer
 from eyegan_jax.evaluation.segmenter import STATE, segment_function
 from eyegan_jax.models import load_model
+from eyegan_jax.systems.optimisers import fall_to_zero
 
 STAGES = ("segmenters", "winner", "references", "fusion", "judge")
 ARMS = {"winner": "residual refiner", "references": "several references"}
@@ -61,7 +62,7 @@ def training_config(experiment, arm: str, seed: int) -> ml_collections.ConfigDic
         narrow(config.seg2eye.encoder, "width", "code")
         narrow(config.seg2eye.discriminator, "width")
     for optimiser in optimisers:
-        optimiser.decay_start, optimiser.decay_end = config.steps // 2, config.steps
+        fall_to_zero(optimiser, config.steps)
     return config
 
 

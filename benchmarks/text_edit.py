@@ -23,6 +23,7 @@ from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.text_edit_readers import train_reader
 from eyegan_jax.models import load_model
+from eyegan_jax.systems.optimisers import fall_to_zero
 from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def training_config(arguments: argparse.Namespace, arm: str, seed: int) -> ml_co
     config.run.log_every = max(1, config.steps // 200)
     # Linearly to zero over the second half: what is judged is a rested network.
     for optimiser in (config.text_edit.painter_optimiser, config.text_edit.critic_optimiser):
-        optimiser.decay_start, optimiser.decay_end = config.steps // 2, config.steps
+        fall_to_zero(optimiser, config.steps)
     return config.lock()
 
 

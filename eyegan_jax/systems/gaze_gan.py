@@ -33,7 +33,7 @@ from eyegan_jax.systems.base import (
     value_and_mean_gradient,
 )
 from eyegan_jax.systems.optimisers import build_optimiser
-from eyegan_jax.systems.pairs import coin, flipped
+from eyegan_jax.systems.pairs import Redirecting, coin, flipped, with_brightness
 
 FLIP, SHARE = range(2)
 """Purposes of a sample's keys."""
@@ -62,7 +62,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class GazeGan:
+class GazeGan(Redirecting):
     """Networks, weights and schedule of one run; immutable. See ``configs/redirect.py:baseline``.
 
     The stream "pairs" is that of :class:`eyegan_jax.systems.redirect.Redirect`, without its masks.
@@ -223,31 +223,12 @@ class GazeGan:
         """(pitch, yaw) ``[N, 2]`` in radians that the discriminator's gaze head sees in ``images`` in [-1, 1]."""
         return self.discriminator.apply(variables["discriminator"], images)[1]
 
-    def redirect(
-        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
-    ) -> jax.Array:
-        """``images [N, H, W, C]`` in [-1, 1] looking along ``gaze [N, 2]`` in radians; it has no use for references.
-
-        variables: ``state.average``.
-        """
-        return self.change(variables, images, gaze, references).edited
-
-    def change(
-        self,
-        variables: Mapping[str, Any],
-        images: jax.Array,
-        gaze: jax.Array,
-        references: jax.Array | None = None,
-        colours: jax.Array | None = None,
-    ) -> Change:
-        """What :meth:`redirect` does to images; nothing is moved before it is painted.
-
-        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; they get the brightness of what is painted.
-        """
+    def change(self, variables, images, gaze, references=None, colours=None) -> Change:
+        """Nothing is moved before it is painted, and there is no use for references."""
         del references
         painted: Any = self.generator.apply(variables["generator"], images, gaze)
         if colours is not None:
-            images, painted = colours, jnp.clip(colours + painted - images, -1.0, 1.0)
+            images, painted = colours, with_brightness(colours, painted)
         still = jnp.zeros((*images.shape[:3], 3))
         return Change(still[..., :2], still[..., 2:], images, painted)
 

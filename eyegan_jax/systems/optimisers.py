@@ -29,8 +29,8 @@ def optimiser_config(name: str = "sgd", learning_rate: float = 1e-3, **settings:
 def fall_to_zero(optimiser: ml_collections.ConfigDict, updates: Any, constant: tuple[int, int] = (1, 2)) -> None:
     """Let the learning rate fall linearly to zero by the last of ``updates``, after a share that is ``constant``.
 
-    updates: what ``config.get_ref("steps")`` gives, or arithmetic on that: the fall then follows a number of steps that
-    is set later, on the command line say.
+    updates: their number, or what ``config.get_ref("steps")`` gives, or arithmetic on that: the fall then follows a
+    number of steps that is set later, on the command line say.
     """
     optimiser.decay_start = updates * constant[0] // constant[1]
     optimiser.decay_end = 1 * updates  # not the same field: that could be set through this one

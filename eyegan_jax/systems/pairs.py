@@ -9,11 +9,43 @@ import jax.numpy as jnp
 
 from eyegan_jax.gaze import mirror as mirrored
 from eyegan_jax.gaze import vector_to_angles
-from eyegan_jax.images import to_float
+from eyegan_jax.images import to_float, to_gray
+from eyegan_jax.layers.detail import Change
 from eyegan_jax.systems.seg2eye import some_of
 
 FLIP, SHOW, PURPOSES = range(3)
 """Purposes of a sample's keys here; from ``PURPOSES`` on they are free."""
+
+
+class Redirecting:
+    """What systems that turn eyes have in common: :meth:`change` says what they do to a picture."""
+
+    def change(
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        gaze: jax.Array,
+        references: jax.Array | None = None,
+        colours: jax.Array | None = None,
+    ) -> Change:
+        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`.
+
+        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; the change is made to them then.
+        """
+        raise NotImplementedError
+
+    def redirect(self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references=None) -> jax.Array:
+        """``images [N, H, W, C]`` in [-1, 1] looking along ``gaze [N, 2]`` (pitch, yaw) in radians.
+
+        variables: ``state.average``. references: ``[N, k, H, W, C]``, further pictures of the same people, or None; one
+        image is enough.
+        """
+        return self.change(variables, images, gaze, references).edited
+
+
+def with_brightness(colours: jax.Array, gray: jax.Array) -> jax.Array:
+    """``colours [N, H, W, 3]`` as bright as ``gray [N, H, W, 1]``, both in [-1, 1]; their differences are kept."""
+    return jnp.clip(colours + gray - to_gray(colours), -1.0, 1.0)
 
 
 class Eyes(flax.struct.PyTreeNode):

@@ -13,12 +13,13 @@ from eyegan_jax.networks.redirector import Redirector
 from eyegan_jax.systems import draft as drafts
 from eyegan_jax.systems import segmenter
 from eyegan_jax.systems.draft import Draft
+from eyegan_jax.systems.pairs import Redirecting, with_brightness
 from eyegan_jax.systems.seg2eye import Seg2Eye
 from eyegan_jax.systems.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
-class Turning:
+class Turning(Redirecting):
     """Finds the mask of an eye, turns it, and paints what it turned; pure functions of variables and arrays.
 
     context: whether the painter starts from a draft of the picture, :mod:`eyegan_jax.systems.draft`.
@@ -88,28 +89,8 @@ class Turning:
         """(pitch, yaw) ``[N, 2]`` in radians that the system sees in images ``[N, H, W, C]`` in [-1, 1]."""
         return self.read(variables, self.masks(variables, images))
 
-    def redirect(
-        self, variables: Mapping[str, Any], images: jax.Array, gaze: jax.Array, references: jax.Array | None = None
-    ) -> jax.Array:
-        """``images [N, H, W, C]`` in [-1, 1] looking along ``gaze [N, 2]`` (pitch, yaw) in radians.
-
-        references: ``[N, k, H, W, C]``, further pictures of the same people; one image is enough without.
-        """
-        return self.change(variables, images, gaze, references).edited
-
-    def change(
-        self,
-        variables: Mapping[str, Any],
-        images: jax.Array,
-        gaze: jax.Array,
-        references: jax.Array | None = None,
-        colours: jax.Array | None = None,
-    ) -> Change:
-        """What :meth:`redirect` does to images of the model's size, for :func:`~eyegan_jax.layers.detail.changed`.
-
-        colours: gray ``images`` as they are in colour, ``[N, H, W, 3]``; their draft gets the brightness of what is
-        painted.
-        """
+    def change(self, variables, images, gaze, references=None, colours=None) -> Change:
+        """In colour the draft is made of ``colours`` and gets the brightness of what is painted."""
         mask, frame = self.seen(variables, images)
         shown = images[:, None]
         if references is not None:
@@ -120,7 +101,7 @@ class Turning:
         if colours is not None:
             tinted = self.draft(turned, colours, mask, frame, flow)
             base = colours if tinted is None else tinted.image
-            images, painted = colours, jnp.clip(base + painted - to_gray(base), -1.0, 1.0)
+            images, painted = colours, with_brightness(base, painted)
         arrived = jnp.zeros((*flow.shape[:3], 1)) if drafted is None else drafted.arrived
         flow = drafts.smoothed(flow, arrived) / jnp.array(images.shape[1:3])
         return Change(flow, arrived, move(images, flow, arrived), painted)
