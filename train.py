@@ -5,7 +5,11 @@ python train.py [--config=configs/simgan.py[:variant]] [--workdir=DIR] [--config
 
 import sys
 
-from eyegan_jax.cli import train_main
+try:
+    from eyegan_jax.cli import train_main
+except ModuleNotFoundError as missing:
+    print(f"error: expected an installed eyegan_jax, found no {missing.name}; run: pip install -e .", file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == "__main__":
     sys.exit(train_main(sys.argv))

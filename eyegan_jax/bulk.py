@@ -60,6 +60,13 @@ class Report:
         return ", ".join(parts)
 
 
+def expect_pictures(source: Path) -> Path:
+    """``source``, a picture or a folder of them; raises UserError where there is nothing."""
+    if not Path(source).exists():
+        raise UserError(f"{source}: expected a picture or a folder of pictures, found nothing")
+    return Path(source)
+
+
 def process_folder(
     source: Path,
     dest: Path,

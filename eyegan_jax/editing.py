@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 
 from eyegan_jax import pictures, systems
-from eyegan_jax.bulk import Report, process_folder, process_picture
+from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import middle_box, resample
@@ -97,7 +97,7 @@ def edit_folder(
     pictures, ``dest/sheet.png``. Pictures are cut to the model's proportions in their middle and keep their own
     resolution; see :func:`editor`, and :func:`eyegan_jax.bulk.process_folder` for the rest.
     """
-    source, dest = Path(source), Path(dest)
+    source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
     apply, names = editor(model, texts), folder_names(texts)
     channels = model.config.image_shape[2]

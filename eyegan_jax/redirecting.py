@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from eyegan_jax import segmenting, systems
-from eyegan_jax.bulk import Report, process_folder, process_picture
+from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
@@ -267,12 +267,12 @@ def redirect_folder(
     See :func:`eyegan_jax.bulk.process_folder` for the rest. Warnings are logged, a few by name. Raises UserError for a
     box outside of a picture, and for what process_folder refuses.
     """
+    source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
     tool = redirector(model, batch)
     if sweep == 1 or sweep < 0:
         raise UserError(f"--sweep: expected at least 2 steps, found {sweep}")
     job = _Job(tool, wish, box, eye_finder(tool.shape) if paste and box is None else None)
-    source, dest = Path(source), Path(dest)
     if source.is_file():
         # DEST is a file, or a folder where the picture keeps its name.
         folder, own_name = (dest.parent, dest.name) if dest.suffix else (dest, source.name)

@@ -106,6 +106,14 @@ def test_a_setting_like_no_other_is_named(monkeypatch, capsys):
     assert status == 2 and line == "error: --config: expected a setting of this config, found 'blend'"
 
 
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_without_its_packages_a_script_says_how_to_install_them(root, script):
+    """As after a clone: ``-S`` hides what is installed."""
+    found = subprocess.run([sys.executable, "-S", script], cwd=root, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr == "error: expected an installed eyegan_jax, found no jax; run: pip install -e .\n"
+
+
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [

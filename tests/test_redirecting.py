@@ -237,6 +237,8 @@ def test_what_cannot_be_done_is_named(checkpoint, pictures, tmp_path):
         do(Wish(0.0, 0.0), box=(0, 0, 40, 10))
     with pytest.raises(UserError, match="--sweep"):
         do(Wish(0.0, 0.0), sweep=1)
+    with pytest.raises(UserError, match="nowhere: expected a picture or a folder of pictures, found nothing"):
+        redirect_folder(tmp_path / "nowhere", tmp_path / "x", checkpoint, Wish(0.0, 0.0))
     do(Wish(0.0, 0.0), box=(2, 2, 20, 14))
     with pytest.raises(UserError, match="--overwrite"):
         do(Wish(0.0, 0.0))
