@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from eyegan_jax import simulator
+from eyegan_jax import cache, simulator
 from eyegan_jax.data.streams import PAIRS, SIMULATOR, collect
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation import features, fitting
@@ -131,7 +132,10 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
     images, vectors = both("image"), both("gaze")
     network = SmallResNet(widths=(32, 64, 64))
     tqdm.write(f"training the judges of gaze, masks and glasses on {len(images)} pictures")
-    variables = fitting.train(network, gaze_distance, images, vectors, seed, fitting.Training(steps))
+    # Arms and seeds that come in several calls have the same judge, and only the first waits for it.
+    settings = f"a judge of gaze: {(network, steps, seed)} {cache.code(fitting.__name__, SmallResNet.__module__)}"
+    fit = partial(_fitted, network, images, vectors, steps, seed)
+    variables = unflatten_dict(cache.kept(settings, (images, vectors), fit), sep="/")
     segment = train_segmenter(images, both("mask"), max(2, steps // 2), width=16, seed=seed)
     worn = both("glasses")
     frames = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
@@ -144,6 +148,13 @@ def train_judges(known: Mapping[str, Mapping[str, np.ndarray]], steps: int, seed
         segment=segment,
         glasses=lambda x: frames.predict(features.features(x)),
     )
+
+
+def _fitted(network: SmallResNet, images, vectors, steps: int, seed: int) -> cache.Arrays:
+    """The gaze judge's variables after its steps, by ``a/b/c`` names."""
+    how = fitting.Training(steps)
+    variables = fitting.train(network, gaze_distance, images, vectors, seed, how, title="judge of gaze")
+    return flatten_dict(jax.device_get(variables), sep="/")
 
 
 def copy(pictures: Mapping[str, np.ndarray], wanted: np.ndarray) -> np.ndarray:
