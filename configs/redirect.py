@@ -4,6 +4,8 @@ command:   python train.py --config=configs/redirect.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke     the real code with tiny networks, under 40 seconds
            cpu       32x48 pixels and small networks, an hour and a quarter on one core; comes with the package
+           narrow    the painter of ``cpu`` at 64x96; comes with the package
+           own       goes on from the package's model with own pictures: --config.data.real.dir=FOLDER
            large     wider networks and longer training at 64x96
            infrared  close-up eyes of infrared trackers, for pictures such as MEYE's and mrgaze's
            nocontext ablation: the painter sees the mask and the style alone, no draft of the picture
@@ -28,9 +30,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base_config("redirect")
     config.image_shape = (64, 96, 1)
     config.batch_size = 16
-    config.steps = 8000
+    config.steps = 3000
     config.run.samples_every = 1000
-    config.run.checkpoint_every = 2000
+    config.run.checkpoint_every = 1000
     config.run.log_every = 50
     fields = {"eyes": ("image", "mask", "frame"), "pairs": PAIR_FIELDS, "real": ("image", "references")}
     config.data = ml_collections.ConfigDict({"backend": "auto", "fields": fields})
@@ -44,12 +46,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         before="often_glasses",
         change="gaze_without_glasses",
         references=3,
-        pool=4096,
+        pool=8192,
     )
     # Stands for unlabelled real pictures: other people, other light, another camera.
     config.data.real = stream_config(
-        "pairs", domain="captured", view=view, seed=1, before="no_glasses", change="none", references=3, pool=2048
+        "pairs", domain="captured", view=view, seed=1, before="no_glasses", change="none", references=3, pool=4096
     )
+    # Trained networks to go on from: a run's folder, or "package" for the model that comes along.
+    config.start = ml_collections.ConfigDict(dict.fromkeys(("segmenter", "redirector", "painter"), ""))
     config.segmenter = segmenter_settings()
     config.redirect = redirect_settings()
     config.seg2eye = painter_settings()
@@ -70,6 +74,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         {
             "smoke": smoke,
             "cpu": cpu,
+            "narrow": narrow,
+            "own": own,
             "large": large,
             "infrared": infrared,
             "nocontext": nocontext,
@@ -101,8 +107,8 @@ def segmenter_settings() -> ml_collections.ConfigDict:
 def redirect_settings() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "segmenter_steps": 4000,  # with 1500 the masks of real eyes broke up
-            "redirector_steps": 6000,
+            "segmenter_steps": 8000,  # with 1500 the masks of real eyes broke up
+            "redirector_steps": 5000,
             # moves: the eyeball's own pixels come along. Without, the painter starts from its mean tones.
             "redirector": {"width": 32, "levels": 4, "reader": (32, 64, 64), "moves": True},
             "motion_weight": 150.0,  # of their squared error, in shares of the width
@@ -172,14 +178,28 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.segmenter.update({"features": 16, "levels": 3, "dropout": 0.0})
     config.redirect.update({"segmenter_steps": 4000, "redirector_steps": 4500})
     config.redirect.redirector.update({"width": 16, "levels": 3})
-    config.seg2eye.generator.update({"width": 16, "scales": 3, "mask_features": 32})
-    config.seg2eye.encoder.update({"width": 16, "size": 32, "code": 64})
-    config.seg2eye.discriminator.update({"width": 16, "layers": 3, "scales": 1})
+    narrow(config)
     config.gaze_gan.generator.width = 16
     config.gaze_gan.discriminator.update({"width": 16, "layers": 4})
     config.gaze_gan.update({"perceptual_steps": 300, "critics": 2})
     config.evaluation.update({"pairs": 48, "sweeps": 8, "judge_images": 2048, "judge_steps": 800})
     config.run.samples_every = config.run.checkpoint_every = 300
+
+
+def narrow(config: ml_collections.ConfigDict) -> None:
+    config.seg2eye.generator.update({"width": 16, "scales": 3, "mask_features": 32})
+    config.seg2eye.encoder.update({"width": 16, "size": 32, "code": 64})
+    config.seg2eye.discriminator.update({"width": 16, "layers": 3, "scales": 1})
+
+
+def own(config: ml_collections.ConfigDict) -> None:
+    narrow(config)
+    config.batch_size = 8
+    config.steps = 600
+    config.start.update(dict.fromkeys(config.start, "package"))
+    config.redirect.update({"segmenter_steps": 0, "redirector_steps": 0})
+    config.data.real.kind = "folder"
+    config.data.eyes.pool, config.data.pairs.pool = 16, 4096  # no stage learns from eyes
 
 
 def large(config: ml_collections.ConfigDict) -> None:

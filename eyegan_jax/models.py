@@ -70,6 +70,17 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
     return Model(config, {name: tree[name] for name in names}, path, step)
 
 
+def starting_parts(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Averaged variables of the trained models that ``config.start`` names, by the part of the system they are for.
+
+    A name is a run's folder, a released model's, or "package": the one of this system that comes with it. Raises
+    UserError where there is none.
+    """
+    chosen = {part: path for part, path in config.get("start", {}).items() if path}
+    folders = {part: released(config.system) if path == "package" else path for part, path in chosen.items()}
+    return {part: load_model(path, ("average",)).params["average"] for part, path in folders.items()}
+
+
 def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = False) -> None:
     """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config.
 

@@ -13,6 +13,7 @@ learns from the masks of the stage before:
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,6 +53,10 @@ REACH = (25.0, 30.0)
 
 COIN, WISH, HIDE, CAMERA = range(PURPOSES, PURPOSES + 4)
 """Purposes of a sample's keys, beside those of :mod:`eyegan_jax.systems.pairs`."""
+
+
+PARTS = {"segmenter": ("segmenter",), "redirector": ("redirector",), "painter": ("generator", "encoder")}
+"""What ``config.start`` can name, with the networks that each part consists of."""
 
 
 class RedirectState(flax.struct.PyTreeNode):
@@ -136,6 +141,28 @@ class Redirect(Turning):
             painter=painter,
             average=jax.tree.map(jnp.copy, average),
         )
+
+    def start_from(self, state: RedirectState, trained: Mapping[str, Any]) -> RedirectState:
+        """``state`` with networks that are trained already: averaged variables for any of :data:`PARTS`.
+
+        Optimisers and the discriminator start afresh. Raises UserError for networks of other sizes.
+        """
+        average = dict(state.average)
+        for part, found in trained.items():
+            for name in PARTS[part]:
+                average[name] = _of_the_size(f"config.start.{part}", name, average[name], found.get(name))
+        segmenting, painter = state.segmenter, state.painter
+        if "segmenter" in trained:
+            segmenting = segmenting.replace(**average["segmenter"], average=average["segmenter"])
+        if "painter" in trained:
+            named = {name: average[name] for name in PARTS["painter"]}
+            painter = painter.replace(
+                painter={name: variables["params"] for name, variables in named.items()},
+                spectral=painter.spectral | {name: variables["spectral"] for name, variables in named.items()},
+                average=named,
+            )
+        redirector = average["redirector"]["params"] if "redirector" in trained else state.redirector
+        return state.replace(segmenter=segmenting, redirector=redirector, painter=painter, average=average)
 
     def sharding(self, state: RedirectState) -> RedirectState:
         return jax.tree.map(lambda _: False, state)
@@ -291,6 +318,12 @@ class Redirect(Turning):
         rows += [real, self.redirect(variables, real, aside)]
         shape = (*image.shape[:3], max(row.shape[-1] for row in rows))
         return jnp.stack([jnp.broadcast_to(row, shape) for row in rows])
+
+
+def _of_the_size(setting: str, name: str, fresh: Any, found: Any) -> Any:
+    if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, found):
+        raise UserError(f"{setting}: expected a {name} of this config's size, found another one or none")
+    return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), fresh, found)
 
 
 def _coloured(mask) -> jax.Array:

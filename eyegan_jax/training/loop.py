@@ -18,6 +18,7 @@ from eyegan_jax import pictures, systems
 from eyegan_jax.data.sources import DeviceSource, HostSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
+from eyegan_jax.models import starting_parts
 from eyegan_jax.systems.base import Phase, System
 from eyegan_jax.training.checkpoints import Checkpoints
 from eyegan_jax.training.interrupts import Interrupts
@@ -148,6 +149,10 @@ class _Trainer:
 
         found = checkpoints.restore_newest(abstract, partial(tqdm.write, file=sys.stderr))
         if found is None:
+            trained = starting_parts(self.config)
+            if trained:
+                system: Any = self.system  # one whose config has ``start``
+                self.state = self.parallel.place(system.start_from(jax.device_get(self.state), trained), self.sharding)
             return 0
         step, state, _ = found
 

@@ -8,14 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from randommodel import write_model
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers.detail import move
+from eyegan_jax.models import load_model
 from eyegan_jax.systems import gaze_gan, redirect
 from eyegan_jax.systems.draft import draft, smoothed
 from eyegan_jax.systems.pairs import flipped
+from eyegan_jax.training import loop
 from eyegan_jax.training.parallel import Parallel
 
 SIZE = (16, 24)
@@ -154,6 +157,46 @@ def test_painting_leaves_the_earlier_stages_alone(painted):
     assert moved(before.painter.discriminator, after.painter.discriminator) > 1e-5
     assert {"loss/turned_mask", "loss/turned_cycle", "loss/turned_style", "loss/turned_adversarial"} <= set(metrics)
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_a_training_goes_on_from_trained_networks(config_of):
+    """Painting from another run's parts computes what that run's next step would, but for what starts afresh."""
+    system = redirect.build(config_of())
+    before, other = started(system), started(system, seed=1)
+    trained = {"segmenter": other.average, "painter": other.average}
+    state = system.start_from(before, trained)
+    for found, taken in (
+        (state.average["segmenter"], other.average["segmenter"]),
+        (state.segmenter.params, other.average["segmenter"]["params"]),
+        (state.painter.painter["generator"], other.average["generator"]["params"]),
+        (state.painter.spectral["encoder"], other.average["encoder"]["spectral"]),
+        (state.redirector, before.redirector),
+        (state.painter.discriminator, before.painter.discriminator),
+    ):
+        assert not moved(found, taken)
+    assert moved(state.average["generator"], before.average["generator"])
+
+
+def test_a_run_starts_from_the_models_that_its_config_names(config_of, tmp_path):
+    """A run of no steps has the networks that it starts from; the command does the rest as ever."""
+    config = config_of(**{"redirect.segmenter_steps": 0, "redirect.redirector_steps": 0, "steps": 0})
+    folder = write_model(tmp_path, config, redirect.build(config), batch_of(), 0.1)
+    with config.unlocked():
+        config.start.update(dict.fromkeys(config.start, str(folder)))
+    state = loop.train(config, tmp_path / "run").state
+    trained = load_model(folder, ("average",)).params["average"]
+    assert not moved(state.average, trained)
+    assert not moved(state.segmenter.params, trained["segmenter"]["params"])
+    with config.unlocked():
+        config.start.painter = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere: expected a run"):
+        loop.train(config, tmp_path / "other")
+
+
+def test_networks_of_another_size_are_no_start(config_of):
+    system, wider = redirect.build(config_of()), redirect.build(config_of(**{"segmenter.features": 3}))
+    with pytest.raises(UserError, match=r"config.start.segmenter: expected a segmenter of this config's size"):
+        system.start_from(started(system), {"segmenter": started(wider).average})
 
 
 @pytest.fixture(scope="module")
