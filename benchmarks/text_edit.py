@@ -23,7 +23,6 @@ from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.text_edit_readers import train_reader
 from eyegan_jax.models import load_model
-from eyegan_jax.systems.optimisers import fall_to_zero
 from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,15 +34,13 @@ def training_config(arguments: argparse.Namespace, arm: str, seed: int) -> ml_co
     """The base variant, changed by the arm's own."""
     module = runpy.run_path(str(ROOT / "configs" / "text_edit.py"))
     config = module["get_config"](arguments.variant).unlock()
+    steps = arguments.steps or config.steps  # as many for every arm
     if arm != "full":
         module[arm](config)
     config.seed = seed
-    config.steps, config.dtype = arguments.steps or config.steps, arguments.dtype
+    config.steps, config.dtype = steps, arguments.dtype
     config.run.checkpoint_every = config.run.samples_every = max(1, config.steps // 4)
     config.run.log_every = max(1, config.steps // 200)
-    # Linearly to zero over the second half: what is judged is a rested network.
-    for optimiser in (config.text_edit.painter_optimiser, config.text_edit.critic_optimiser):
-        fall_to_zero(optimiser, config.steps)
     return config.lock()
 
 

@@ -53,6 +53,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
             "rows": 6,  # eyes of the figure
         }
     )
+    for optimiser in (config.text_edit.painter_optimiser, config.text_edit.critic_optimiser):
+        # What is judged is a rested network.
+        fall_to_zero(optimiser, config.get_ref("steps"))
     ablations = (dong, unpaired, nowords, supervised, whole_pictures)
     variants = (smoke, cpu, large, paper, *ablations, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
@@ -143,10 +146,9 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     c.generator.update({"width": 16, "scales": 2, "code": 64, "blocks": 3})
     c.critic.update({"width": 16, "layers": 3})
     c.image.update({"width": 16, "layers": 3})
-    supervised(config)  # critics cost time, and the true edits say more
+    uncriticised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
     c.painter_optimiser.learning_rate = 8e-4
-    fall_to_zero(c.painter_optimiser, config.get_ref("steps"))
     config.evaluation.update({"reader_images": 8192, "reader_steps": 1500, "reader_widths": (16, 32, 64)})
 
 
@@ -191,12 +193,17 @@ def nowords(config: ml_collections.ConfigDict) -> None:
     config.text_edit.critic.conditional = "sentence"
 
 
-def supervised(config: ml_collections.ConfigDict) -> None:
+def uncriticised(config: ml_collections.ConfigDict) -> None:
     config.text_edit.loss.update({"adversarial": 0.0, "conditional": 0.0})
 
 
+def supervised(config: ml_collections.ConfigDict) -> None:
+    uncriticised(config)
+    config.steps = 16000
+
+
 def whole_pictures(config: ml_collections.ConfigDict) -> None:
-    supervised(config)
+    uncriticised(config)
     config.text_edit.loss.update({"paired": 30.0, "changed": 0.0, "motion": 0.0})
 
 
