@@ -137,7 +137,7 @@ def main() -> None:
     found["against_goals"] = {arm: against_goals(table[arm]) for arm in arguments.arms}
     draw(arguments, config)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
-    command += f" --arms {' '.join(arguments.arms)}"
+    command += f" --arms {' '.join(arguments.arms)} --seeds {' '.join(map(str, arguments.seeds))}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
     name = record_name("text_edit", arguments.variant)
