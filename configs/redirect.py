@@ -3,17 +3,17 @@
 command:   python train.py --config=configs/redirect.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke     the real code with tiny networks, under 40 seconds
-           cpu       32x48 pixels and small networks, an hour and a quarter on one core; comes with the package
-           narrow    the painter of ``cpu`` at 64x96; comes with the package
+           cpu       32x48 pixels and small networks, an hour and a quarter on one core
+           narrow    the painter of ``cpu`` at 64x96; comes with the package, trained by parts (docs/redirect.md)
            own       goes on from the package's model with own pictures: --config.data.real.dir=FOLDER
            large     wider networks and longer training at 64x96
            infrared  close-up eyes of infrared trackers, for pictures such as MEYE's and mrgaze's
            nocontext ablation: the painter sees the mask and the style alone, no draft of the picture
            baseline, baseline_smoke, baseline_cpu  He et al. (ICCV 2019) at the size of the default, smoke, cpu
 
-Own pictures without labels: --config.data.real.kind=folder --config.data.real.dir=FOLDER, and with several pictures
-of each person --config.data.real.subject=prefix --config.data.real.references=3. Choose pictures without glasses
-where the painter shall not learn to draw any.
+Own pictures without labels: --config.data.real.kind=folder --config.data.real.dir=FOLDER
+--config.data.real.references=0, or, with several pictures of each person, --config.data.real.subject=prefix
+--config.data.real.references=3. Choose pictures without glasses where the painter shall not learn to draw any.
 """
 
 import ml_collections
@@ -198,7 +198,7 @@ def own(config: ml_collections.ConfigDict) -> None:
     config.steps = 600
     config.start.update(dict.fromkeys(config.start, "package"))
     config.redirect.update({"segmenter_steps": 0, "redirector_steps": 0})
-    config.data.real.kind = "folder"
+    config.data.real.update({"kind": "folder", "references": 0})  # one picture of each person is enough
     config.data.eyes.pool, config.data.pairs.pool = 16, 4096  # no stage learns from eyes
 
 

@@ -38,7 +38,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "view": "unityeyes_35x55",  # framing and look: a name in simulator.VIEWS; the size is image_shape's
             "people": placeholder(int),  # number of different people, unbounded if not set
             "first_person": 0,  # the first of them, so that other people can be held out
-            "references": placeholder(int),  # further images of the same person in each sample
+            "references": placeholder(int),  # further images of the same person in each sample; 0: none
             "seed": 0,  # of the people
             "images_per_person": 64,  # rendered of each of ``people`` where neighbours are asked for
             "session": False,  # there: all pictures of a person from one recording: light and camera stay
@@ -101,12 +101,15 @@ def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.Confi
     try:
         eyeset = _open(stream, height, width)
         make = partial(to_person_source, references=stream.references) if stream.references else to_source
+        fields = config.data.fields[name.partition(".")[0]]
+        if stream.references == 0:  # none are wanted, where the config's own data have some
+            fields = tuple(field for field in fields if field != "references")
         return make(
             eyeset,
             height=height,
             width=width,
             channels=channels,
-            fields=config.data.fields[name.partition(".")[0]],
+            fields=fields,
             backend=config.data.backend,
             seed=config.seed,
             fit=stream.fit,

@@ -162,7 +162,9 @@ class Redirect(Turning):
                 average=named,
             )
         redirector = average["redirector"]["params"] if "redirector" in trained else state.redirector
-        return state.replace(segmenter=segmenting, redirector=redirector, painter=painter, average=average)
+        state = state.replace(segmenter=segmenting, redirector=redirector, painter=painter, average=average)
+        # A step gives every array away, so none may be there twice.
+        return jax.tree.map(jnp.copy, state)
 
     def sharding(self, state: RedirectState) -> RedirectState:
         return jax.tree.map(lambda _: False, state)

@@ -103,6 +103,8 @@ class Seg2Eye:
     def init(self, key: jax.Array, batch: Batch, devices: int) -> Seg2EyeState:
         """``batch`` gives the image size and the number of references."""
         del devices
+        if "references" not in batch["eyes"]:
+            raise UserError("config.data.eyes.references: expected at least 1, found none")
         image, mask, references = (batch["eyes"][name][:1, 0] for name in ("image", "mask", "references"))
         image, references = to_float(image), to_float(references)
         key = random_keys.compact(key)

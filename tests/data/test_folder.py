@@ -1,6 +1,7 @@
 """Plain folders: what is found, how labels, masks and subjects are matched, and what is said otherwise."""
 
 import csv
+import runpy
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from eyegan_jax.data.examples import BadExample, EyeSet
 from eyegan_jax.data.folder import FolderSet
+from eyegan_jax.data.streams import build_stream
 from eyegan_jax.errors import UserError
 
 
@@ -75,6 +77,19 @@ def test_subject_from_folder_or_prefix(tmp_path):
     assert FolderSet(tmp_path, subject="prefix").subjects == ["07"]
     with pytest.raises(UserError, match=r"data\.subject"):
         FolderSet(tmp_path, subject="names")
+
+
+def test_a_stream_without_references_needs_no_subjects(root, tmp_path):
+    """Redirection's own config asks for further pictures of each person; of own pictures there may be one each."""
+    write_image(tmp_path / "a.png")
+    config = runpy.run_path(str(root / "configs" / "redirect.py"))["get_config"]("own")
+    with config.unlocked():
+        config.data.real.dir = str(tmp_path)
+    assert set(build_stream(config, config.data.real, "real").resident) == {"image"}
+    with config.unlocked():
+        config.data.real.references = 3
+    with pytest.raises(UserError, match=r"config\.data\.real: expected people with at least two images each"):
+        build_stream(config, config.data.real, "real")
 
 
 def test_patterns_leave_out(tmp_path):

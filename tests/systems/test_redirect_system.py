@@ -175,6 +175,8 @@ def test_a_training_goes_on_from_trained_networks(config_of):
     ):
         assert not moved(found, taken)
     assert moved(state.average["generator"], before.average["generator"])
+    arrays = jax.tree.leaves(state)
+    assert len({id(array) for array in arrays}) == len(arrays)  # a step gives every one of them away
 
 
 def test_a_run_starts_from_the_models_that_its_config_names(config_of, tmp_path):

@@ -181,6 +181,12 @@ def test_losses_of_weight_zero_are_not_computed(config_of):
     assert set(metrics) == {"loss/l2", "loss/painter", "gradient/painter"}
 
 
+def test_a_painter_without_references_is_refused(config_of):
+    eyes = {name: value for name, value in batch_of()["eyes"].items() if name != "references"}
+    with pytest.raises(UserError, match=r"config\.data\.eyes\.references: expected at least 1, found none"):
+        seg2eye.build(config_of()).init(jax.random.key(0), {"eyes": eyes}, 1)
+
+
 def test_flip_and_number_of_references_follow_the_sample_not_the_device(config_of):
     system = seg2eye.build(config_of())
     eyes = batch_of(size=16)["eyes"]
