@@ -206,7 +206,7 @@ def large(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 32
     config.steps = 12000
     config.data.eyes.pool, config.data.pairs.pool, config.data.real.pool = 32768, 16384, 8192
-    config.redirect.update({"segmenter_steps": 4000, "redirector_steps": 12000})
+    config.redirect.redirector_steps = 12000
     config.redirect.redirector.width = 48
     config.segmenter.features = 32
     config.seg2eye.generator.update({"width": 48, "mask_features": 96})

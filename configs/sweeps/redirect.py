@@ -20,8 +20,6 @@ FIGURES = {
 
 def get_sweep():
     config = runpy.run_path(str(Path(__file__).parents[1] / "redirect.py"))["get_config"]().unlock()
-    config.steps = 4000
-    config.redirect.redirector_steps = 4000
     config.run.checkpoint_every = config.run.samples_every = 0
     return {
         "config": config.lock(),

@@ -160,7 +160,7 @@ def test_painting_leaves_the_earlier_stages_alone(painted):
 
 
 def test_a_training_goes_on_from_trained_networks(config_of):
-    """Painting from another run's parts computes what that run's next step would, but for what starts afresh."""
+    """The parts that are named are the trained ones, as averaged; everything else is as fresh."""
     system = redirect.build(config_of())
     before, other = started(system), started(system, seed=1)
     trained = {"segmenter": other.average, "painter": other.average}
