@@ -122,6 +122,7 @@ def test_the_painter_learns_to_hear_one_word_of_many(module):
     """Pairs alone, with the config's own Gaussian and weights: one word asks for light, the other for none."""
     config = module["get_config"]("smoke").unlock()
     config.image_shape = (*SIZE, 3)
+    config.steps = 600  # the first 300 at the full rate
     c = config.text_edit
     c.loss.update({"adversarial": 0.0, "conditional": 0.0, "motion": 0.0})
     c.generator.update({"width": 8})
