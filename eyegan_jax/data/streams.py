@@ -78,10 +78,14 @@ def build_streams(config: ml_collections.ConfigDict, names: Collection[str]) -> 
         for name in sorted(names)
     }
     firsts = {setting: name for name, setting in reversed(settings.items())}
+    # What is read comes before what is rendered: a mistyped folder should not cost minutes of rendering.
+    rendered = {s: name for s, name in firsts.items() if config.data[name].kind in (SIMULATOR, PAIRS, EDITS)}
+    read = {s: name for s, name in firsts.items() if s not in rendered}
+    built = {s: build_stream(config, config.data[name], name) for s, name in read.items()}
     # Side by side: compiling a renderer keeps one core busy for half a minute.
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda name: build_stream(config, config.data[name], name), firsts.values())
-        built = dict(zip(firsts, found, strict=True))
+        found = pool.map(lambda name: build_stream(config, config.data[name], name), rendered.values())
+        built |= dict(zip(rendered, found, strict=True))
     return {name: built[setting] for name, setting in settings.items()}
 
 
@@ -101,21 +105,24 @@ def build_stream(config: ml_collections.ConfigDict, stream: ml_collections.Confi
     try:
         eyeset = _open(stream, height, width)
         make = partial(to_person_source, references=stream.references) if stream.references else to_source
-        fields = config.data.fields[name.partition(".")[0]]
-        if stream.references == 0:  # none are wanted, where the config's own data have some
-            fields = tuple(field for field in fields if field != "references")
         return make(
             eyeset,
             height=height,
             width=width,
             channels=channels,
-            fields=fields,
+            fields=_fields(config, stream, name),
             backend=config.data.backend,
             seed=config.seed,
             fit=stream.fit,
         )
     except UserError as error:
         raise UserError(f"config.data.{name}: {error}") from None
+
+
+def _fields(config: ml_collections.ConfigDict, stream: ml_collections.ConfigDict, name: str) -> tuple[str, ...]:
+    """What samples of this stream hold: what the config says, less the references where it wants none (0)."""
+    fields = config.data.fields[name.partition(".")[0]]
+    return tuple(field for field in fields if field != "references" or stream.references != 0)
 
 
 def _open(stream: ml_collections.ConfigDict, height: int, width: int) -> EyeSet:
@@ -160,7 +167,7 @@ def simulated_source(config: ml_collections.ConfigDict, stream: ml_collections.C
 def _pooled(config, source: DeviceSource, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:
     """``stream.pool`` samples of ``source``, rendered once and held on the device."""
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
-    samples = collect(source, stream.pool, key, config.data.fields[name.partition(".")[0]], f"rendering {name}")
+    samples = collect(source, stream.pool, key, _fields(config, stream, name), f"rendering {name}")
     return DeviceSource(draw_uniform, samples, stream.pool)
 
 
