@@ -125,7 +125,7 @@ def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> d
         contenders[mode]()
         compile_s[mode] = time.perf_counter() - began
     times = alternate(contenders, options.seconds, options.rounds)
-    sides = {name: summary(values, 1) for name, values in times.items()}
+    sides = {name: summary(values) for name, values in times.items()}
     best = min(modes, key=lambda mode: sides[mode]["median_s"])
     row = {"what": what, "width": options.width, "size": list(options.size), "batch": batch, "dtype": dtype}
     row |= {"ours_s": sides["ours"]["median_s"], "torch_s": sides[best]["median_s"], "torch_mode": best}

@@ -1,13 +1,14 @@
-"""SimGAN's speed against the same thing in plain PyTorch, both timed in turn, in one process, on one device.
+"""SimGAN's speed against the same thing in plain PyTorch, both timed in turn, in the same processes, on one device.
 
 command:  python benchmarks/simgan.py [--batches 32,128] [--dtypes float32,bfloat16] [--out FILE]
 needs:    torch beside jax
 writes:   docs/results/performance_cpu.json or performance_gpu.json, after every row
-hardware: any; on an accelerator about four minutes, on two quiet CPU cores about half an hour
+hardware: any; on an accelerator about four minutes, on two quiet CPU cores about an hour
 
 Ours is the program that the trainer runs: the system's own step, wrapped by pmap, with its data drawn on the device.
 PyTorch's side is benchmarks/torch_simgan.py, eager, in channels_last and compiled. ``torch_s`` of a row is the fastest
-of the three, ``ratio`` is torch_s / ours_s: above 1 we are faster.
+of the three, ``ratio`` is torch_s / ours_s: above 1 we are faster. On a CPU every row is timed in several fresh
+processes, since a whole process can be slow for either side (docs/performance.md); ``ratios_of_processes`` has each.
 """
 
 import argparse
@@ -18,10 +19,12 @@ import runpy
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -162,14 +165,14 @@ def alternate(contenders: dict[str, Callable[[], None]], seconds: float, rounds:
     return times
 
 
-def summary(times: list[float], steps: int) -> dict[str, float]:
-    """Median and quartiles per step."""
-    low, middle, high = statistics.quantiles([t / steps for t in times], n=4, method="inclusive")
-    return {"median_s": middle, "low_s": low, "high_s": high, "n": len(times)}
+def summary(times: list[float]) -> dict[str, float]:
+    """Median, quartiles and the fastest."""
+    low, middle, high = statistics.quantiles(times, n=4, method="inclusive")
+    return {"fastest_s": min(times), "median_s": middle, "low_s": low, "high_s": high, "n": len(times)}
 
 
-def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One row of the table."""
+def timed(what: str, batch: int, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row in this process: seconds of every step by side, time to compile, floating-point operations."""
     began = time.perf_counter()
     ours = Ours(batch, dtype, what, changes=tuple(options.set))
     ours()
@@ -183,21 +186,55 @@ def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> d
     # Not timed: the first steps of a process can take twice as long (docs/performance.md).
     alternate(contenders, options.seconds / 2, options.rounds)
     times = alternate(contenders, options.seconds, options.rounds)
-    sides = {name: summary(values, ours.steps) for name, values in times.items()}
+    ours.check()
+    steps_s = {name: [t / ours.steps for t in values] for name, values in times.items()}
+    return {"steps_s": steps_s, "compile_s": compile_s, "flops": ours.flops()}
+
+
+def measure(what: str, batch: int, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row of the table, over all steps of ``options.processes`` processes."""
+    if options.processes == 1:
+        runs = [timed(what, batch, dtype, options)]
+    else:
+        settings = {"what": what, "batches": batch, "dtypes": dtype, "modes": ",".join(options.modes)}
+        settings |= {"seconds": options.seconds, "rounds": options.rounds}
+        changes = [word for change in options.set for word in ("--set", change)]
+        given = [f"--{name}={value}" for name, value in settings.items()]
+        with tempfile.TemporaryDirectory() as kept:  # compiled once, by the first process
+            compiled = {"JAX_COMPILATION_CACHE_DIR": kept}
+            runs = [answer("row", [*given, *changes], environment=compiled) for _ in range(options.processes)]
+    sides = {name: summary([t for run in runs for t in run["steps_s"][name]]) for name in runs[0]["steps_s"]}
     row: dict[str, Any] = {"what": what, "batch": batch, "dtype": dtype, "ours_s": sides["ours"]["median_s"]}
     if options.modes:
         best = min(options.modes, key=lambda mode: sides[mode]["median_s"])
         row |= {"torch_s": sides[best]["median_s"], "torch_mode": best}
         row["ratio"] = row["torch_s"] / row["ours_s"]
+        row["ratio_of_fastest"] = min(sides[mode]["fastest_s"] for mode in options.modes) / sides["ours"]["fastest_s"]
         row["ratios"] = {mode: sides[mode]["median_s"] / row["ours_s"] for mode in options.modes}
-    ours.check()
-    flops = ours.flops()
+        row["ratios_of_processes"] = [ratio(run["steps_s"]) for run in runs]
     return row | {
         "sides": sides,
-        "flops": flops,
-        "flops_per_s": flops / row["ours_s"],
-        "compile_s": compile_s,
+        "flops": runs[0]["flops"],
+        "flops_per_s": runs[0]["flops"] / row["ours_s"],
+        "compile_s": runs[0]["compile_s"],
     }
+
+
+def ratio(steps_s: dict[str, list[float]]) -> float:
+    """PyTorch's fastest way over ours, by their medians in one process."""
+    medians = {name: statistics.median(times) for name, times in steps_s.items()}
+    ours = medians.pop("ours")
+    return min(medians.values()) / ours
+
+
+def answer(
+    role: str, given: list[str], file: str = __file__, environment: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What a fresh process of ``file`` prints as its last line."""
+    command = [sys.executable, file, "--child", role, *given]
+    env = os.environ | environment
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
+    return json.loads(printed.splitlines()[-1])
 
 
 def child(batch: int, dtype: str) -> None:
@@ -215,10 +252,9 @@ def memory(batch: int, dtype: str, modes: tuple[str, ...]) -> list[dict[str, Any
     """Peak memory and time to the first step of every side, each in a fresh process."""
     rows = []
     for side in ("ours", *modes):
-        file = __file__ if side == "ours" else ROOT / "benchmarks" / "torch_simgan.py"
-        command = [sys.executable, str(file), "--child", side, "--batches", str(batch), "--dtypes", dtype]
-        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        rows.append({"side": side, "batch": batch, "dtype": dtype} | json.loads(answer.splitlines()[-1]))
+        file = __file__ if side == "ours" else str(ROOT / "benchmarks" / "torch_simgan.py")
+        peak = answer(side, ["--batches", str(batch), "--dtypes", dtype], file)
+        rows.append({"side": side, "batch": batch, "dtype": dtype} | peak)
     return rows
 
 
@@ -248,6 +284,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--modes", default=",".join(MODES), help="of PyTorch; empty to time ours alone")
     parser.add_argument("--seconds", type=float, default=60 if cpu else 4, help="timed per row, over all sides")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--processes", type=int, default=5 if cpu else 1, help="fresh ones that a row is timed in")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory and time to first step")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=JSON", help="change a setting of our config")
     parser.add_argument("--out", type=Path)
@@ -263,6 +300,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     options = parse(sys.argv[1:])
+    if options.child == "row":
+        print(json.dumps(timed(options.what[0], options.batches[0], options.dtypes[0], options)))
+        return
     if options.child:
         child(options.batches[0], options.dtypes[0])
         return

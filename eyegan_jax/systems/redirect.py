@@ -342,6 +342,8 @@ def build(config: ml_collections.ConfigDict) -> Redirect:
         )
     if config.seg2eye.generator.statistics != "instance":
         raise UserError("config.seg2eye.generator.statistics: expected 'instance' for redirection, found 'batch'")
+    if not config.data.pairs.get("references"):
+        raise UserError("config.data.pairs.references: expected at least 1 further picture of a person, found 0")
     # Gradients pass through the segmenter, so it reads pictures as they are; its losses have no schedule of their own.
     plain = dataclasses.replace(segmenter.build(config), equalised=False, boundary_steps=0)
     return Redirect(

@@ -324,5 +324,7 @@ def test_wrong_settings_are_named(config_of):
         redirect.build(config_of(**{"segmenter.classes": "pupil"}))
     with pytest.raises(UserError, match="statistics"):
         redirect.build(config_of(**{"seg2eye.generator.statistics": "batch"}))
+    with pytest.raises(UserError, match=r"pairs\.references: expected at least 1"):
+        redirect.build(config_of(**{"data.pairs.references": 0}))
     with pytest.raises(UserError, match="multiples of 4"):
         gaze_gan.build(config_of("baseline_smoke", image_shape=(30, 48, 1)))
