@@ -8,7 +8,7 @@ hardware: any; on an accelerator about four minutes, on two quiet CPU cores abou
 Ours is the program that the trainer runs: the system's own step, wrapped by pmap, with its data drawn on the device.
 PyTorch's side is benchmarks/torch_simgan.py, eager, in channels_last and compiled. ``torch_s`` of a row is the fastest
 of the three, ``ratio`` is torch_s / ours_s: above 1 we are faster. On a CPU every row is timed in several fresh
-processes, since a whole process can be slow for either side (docs/performance.md); ``ratios_of_processes`` has each.
+processes, since ours can be slow for a whole process (docs/performance.md); ``ratios_of_processes`` has each.
 """
 
 import argparse
@@ -183,7 +183,7 @@ def timed(what: str, batch: int, dtype: str, options: argparse.Namespace) -> dic
         contenders[mode] = Torch(batch, dtype, what, mode, ours.steps)
         contenders[mode]()
         compile_s[mode] = time.perf_counter() - began
-    # Not timed: the first steps of a process can take twice as long (docs/performance.md).
+    # Not timed: warming up.
     alternate(contenders, options.seconds / 2, options.rounds)
     times = alternate(contenders, options.seconds, options.rounds)
     ours.check()
