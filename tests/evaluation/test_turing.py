@@ -1,5 +1,6 @@
 """The visual Turing test: fair plans, answers kept once, right statistics, clear errors, a real browser."""
 
+import contextlib
 import functools
 import io
 import os
@@ -104,7 +105,7 @@ def test_a_perfect_judge_and_a_fooled_one(workdir):
 
     history = client.get("/history").get_data(as_text=True)
     assert "Ada" in history and "Bob" in history and "20 of 20" in history
-    with sqlite3.connect(workdir / "turing.sqlite") as db:
+    with contextlib.closing(sqlite3.connect(workdir / "turing.sqlite")) as db, db:
         assert db.execute("SELECT COUNT(*) FROM trials WHERE answer IS NOT NULL").fetchone() == (40,)
 
 
@@ -116,7 +117,7 @@ def test_sessions_survive_a_restart_and_answers_are_kept_once(workdir):
 
     again = turing.create_app(workdir).test_client()
     assert ">2 of 20<" in again.get(address).get_data(as_text=True)
-    with sqlite3.connect(workdir / "turing.sqlite") as db:
+    with contextlib.closing(sqlite3.connect(workdir / "turing.sqlite")) as db, db:
         assert db.execute("SELECT answer, seconds FROM trials WHERE position = 0").fetchone() == ("real", 1.5)
     session = address.rsplit("/", 1)[1]
     assert again.get(f"/result/{session}").location == address, "no result before the end"
@@ -264,7 +265,7 @@ def test_a_real_browser_shows_the_picture_and_answers_by_key(workdir, tmp_path):
         server.shutdown()
         server.server_close()
     assert re.search(r"<title>55x35 shown \d{3}</title>", done.stdout), done.stderr[-2000:]
-    with sqlite3.connect(workdir / "turing.sqlite") as db:
+    with contextlib.closing(sqlite3.connect(workdir / "turing.sqlite")) as db, db:
         rows = db.execute("SELECT position, answer, seconds FROM trials WHERE answer IS NOT NULL").fetchall()
     assert [row[:2] for row in rows] == [(0, "refined")]
     assert rows[0][2] > 0
