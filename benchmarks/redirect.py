@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from experiments import finish, record_name
 
-from eyegan_jax import models, redirecting, simulator
+from eyegan_jax import models, redirecting
 from eyegan_jax.cli import reporting_user_errors
 from eyegan_jax.evaluation import redirection, results
 from eyegan_jax.evaluation.metrics import Mean, at
@@ -67,8 +67,7 @@ def judge_arm(config, benches: Mapping[str, redirection.Bench], folder: Path, ar
         grid_png(swept, folder / f"swept_{name}.png")
     grid_png(fine_sweeps(tool, config), folder / "swept_fine.png", scale=1)
     judged["milliseconds"] = milliseconds(tool, next(iter(benches.values())))
-    look = simulator.find_view(config.data.pairs.view).look
-    real = real_sweeps(tool, next(iter(benches.values())).judges, look)
+    real = real_sweeps(tool, next(iter(benches.values())).judges)
     for name, result in real.items():
         grid_png(result["sheet"], folder / f"swept_{name}.png")
     judged["real_images"] = {name: result["figures"] for name, result in real.items()}

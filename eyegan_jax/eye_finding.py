@@ -1,11 +1,14 @@
-"""Finding the eye in a larger photo with a segmenter that was trained on pictures of eyes alone."""
+"""Where a model shall look in a picture that is framed otherwise than those of its training: larger photos, close-ups.
+
+By a segmenter that was trained on pictures of eyes alone.
+"""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
 
-from eyegan_jax.data.geometry import resample
+from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 
 OPENING_WIDTH = 0.62
@@ -13,6 +16,16 @@ OPENING_WIDTH = 0.62
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """How many eye pictures fit side by side into the photo, tried one after the other."""
+
+CLOSE_UP = 0.5
+"""Width of an iris over that of its picture from which on this is a close-up. The simulator's usual frame shows irises
+of 0.24 to 0.35, MEYE's close-ups half of them above 0.56."""
+
+SHOWN_IRIS = 0.375
+"""The same in the frame that a close-up gets: the least in which the eye is found whole."""
+
+WIDER = (1.0, 1.5, 2.0)
+"""Widths over the picture's of the frames in which the iris of a possible close-up is measured."""
 
 
 def opening_of(probabilities):
@@ -24,6 +37,46 @@ def certainty_of(probabilities):
     """Mean probability of the chosen class over those pixels, ``[N]``; 0 where there are none."""
     eye = probabilities.argmax(-1) > 0
     return (probabilities.max(-1) * eye).sum((1, 2)) / eye.sum((1, 2)).clip(1)
+
+
+def frame_eyes(
+    masks: Callable[[np.ndarray], np.ndarray], pictures: Sequence[np.ndarray], shape: Sequence[int]
+) -> list[tuple[int, int, int, int]]:
+    """For each uint8 picture ``[H, W, C]`` of an eye the box (left, top, right, bottom) that a model shall see.
+
+    masks: class probabilities ``[N, h, w, 4]`` of images ``[N, *shape]``, ``shape`` being that of the model's pictures.
+    It is the largest box of their proportions in the middle; for a close-up a wider one about the same middle, beyond
+    the picture, whose edges go on. How wide an iris is, is the median over several frames: where the segmenter errs
+    in one, as it does in pictures unlike those that it knows, it seldom errs alike in the others.
+    """
+    whole = [middle_box(picture.shape[0], picture.shape[1], shape) for picture in pictures]
+    frames = [_widened(box, factor) for box in whole for factor in WIDER]
+    shown = [
+        in_channels(resample(pictures[i // len(WIDER)], frame, shape[0], shape[1]), shape[2])
+        for i, frame in enumerate(frames)
+    ]
+    widths = _iris_widths(np.asarray(masks(np.stack(shown)))).reshape(-1, len(WIDER)) * WIDER
+    wanted = np.clip(np.median(widths, axis=1) / SHOWN_IRIS, 1.0, WIDER[-1])
+    return [
+        _widened(box, factor) if factor > CLOSE_UP / SHOWN_IRIS else box
+        for box, factor in zip(whole, wanted, strict=True)
+    ]
+
+
+def _widened(box: Sequence[int], factor: float) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    wide, tall = (factor - 1.0) * (right - left) / 2, (factor - 1.0) * (bottom - top) / 2
+    return round(left - wide), round(top - tall), round(right + wide), round(bottom + tall)
+
+
+def _iris_widths(probabilities: np.ndarray) -> np.ndarray:
+    """Columns of iris and pupil in the largest region of the eye, over the width, ``[N]``."""
+    found = []
+    for part in probabilities.argmax(-1):
+        regions, count = ndimage.label(part > 0)
+        largest = np.bincount(regions.ravel())[1:].argmax() + 1 if count else -1
+        found.append(((regions == largest) & (part >= 2)).any(0).mean())
+    return np.array(found)
 
 
 def find_eye(

@@ -22,7 +22,7 @@ from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.eye_finding import certainty_of, find_eye, opening_of
+from eyegan_jax.eye_finding import certainty_of, find_eye, frame_eyes, opening_of
 from eyegan_jax.images import to_float, to_gray, to_uint8
 from eyegan_jax.layers.detail import Change, changed
 from eyegan_jax.models import Model, load_model, released
@@ -81,12 +81,14 @@ class Redirector:
 
     look: images to (pitch, yaw) ``[N, 2]`` in degrees, the share ``[N]`` that shows an open eye and how certain that is
     ``[N]``. change: images, angles ``[N, 2]`` in degrees and, if wanted, further pictures of the same people ``[N, k,
-    H, W, C]`` to what is done to them; a gray model takes images in colour, too.
+    H, W, C]`` to what is done to them; a gray model takes images in colour, too. masks: class probabilities ``[N, H, W,
+    4]`` of images; None for a model without a segmenter.
     """
 
     shape: tuple[int, int, int]
     look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
     change: Callable[..., Change]
+    masks: Callable[[np.ndarray], np.ndarray] | None = None
 
     def turn(self, images: np.ndarray, angles: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
         """Images that look along ``angles``; arguments as of ``change``."""
@@ -125,7 +127,17 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
 
         return in_batches(some, np.arange(len(images)), batch)
 
-    return Redirector(model.config.image_shape, partial(in_batches, look, size=batch), change_all)
+    masks = None
+    if model.config.system == "redirect":
+        masks = partial(in_batches, jax.jit(lambda images: system.masks(variables, to_float(images))), size=batch)
+    return Redirector(model.config.image_shape, partial(in_batches, look, size=batch), change_all, masks)
+
+
+def framed(tool: Redirector, pictures: Sequence[np.ndarray]) -> list[Box]:
+    """The part of each picture that the model shall see: its middle, or more than the whole of a close-up."""
+    if tool.masks is None:
+        return [middle_box(picture.shape[0], picture.shape[1], tool.shape) for picture in pictures]
+    return frame_eyes(tool.masks, pictures, tool.shape)
 
 
 def eye_finder(shape: Sequence[int]) -> Callable[[np.ndarray], Box | None]:
@@ -228,13 +240,12 @@ class _Job:
     warnings: dict[str, str] = field(default_factory=dict)
 
     def boxes(self, pictures: np.ndarray) -> list[Box]:
-        height, width = pictures.shape[1:3]
         if self.box is not None:
             return [self.box] * len(pictures)
-        whole = middle_box(height, width, self.tool.shape)
+        frames = framed(self.tool, list(pictures))
         if self.find is None:
-            return [whole] * len(pictures)
-        return [self.find(picture) or whole for picture in pictures]
+            return frames
+        return [self.find(picture) or frame for picture, frame in zip(pictures, frames, strict=True)]
 
     def outputs(self, name: str, result: Redirected) -> dict[str, np.ndarray]:
         if result.warning:

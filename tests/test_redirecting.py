@@ -15,9 +15,19 @@ from eyegan_jax import commands, redirecting
 from eyegan_jax.data.geometry import middle_box
 from eyegan_jax.data.neighbours import simulated_people
 from eyegan_jax.errors import UserError
-from eyegan_jax.eye_finding import OPENING_WIDTH, certainty_of, find_eye
+from eyegan_jax.eye_finding import OPENING_WIDTH, SHOWN_IRIS, certainty_of, find_eye, frame_eyes
 from eyegan_jax.layers.detail import Change
-from eyegan_jax.redirecting import Redirector, Wish, eye_finder, paste, redirect_folder, redirect_pictures
+from eyegan_jax.models import load_model, released
+from eyegan_jax.redirecting import (
+    Redirector,
+    Wish,
+    eye_finder,
+    framed,
+    paste,
+    redirect_folder,
+    redirect_pictures,
+    redirector,
+)
 from eyegan_jax.systems import gaze_gan
 
 SHAPE = (16, 24, 1)
@@ -166,6 +176,56 @@ def test_eyes_of_strangers_are_found_in_photos():
             x, y = (box[0] + box[2]) / 2 - left - columns.mean(), (box[1] + box[3]) / 2 - top - rows.mean()
             hits += np.hypot(x, y) < 0.25 * np.ptp(columns)
     assert hits >= 5
+
+
+def close_up(iris):
+    """A picture of 64x96 whose iris is so many times as wide as it."""
+    return eye_photo(64, 96, (48, 32), 96 * iris / 0.35)
+
+
+@given(st.floats(0.25, 0.9))
+@settings(max_examples=30, deadline=None)
+def test_a_close_up_is_seen_in_a_wider_frame_about_its_middle(iris):
+    (box,) = frame_eyes(by_brightness, [close_up(iris)], (64, 96, 1))
+    left, top, right, bottom = box
+    if iris < 0.45:
+        assert box == (0, 0, 96, 64)
+    elif iris > 0.55:
+        assert (right - left) / 96 == pytest.approx(min(iris / SHOWN_IRIS, 2.0), rel=0.12)
+        assert abs(left + right - 96) <= 1 and abs(top + bottom - 64) <= 1
+        assert (bottom - top) / (right - left) == pytest.approx(64 / 96, rel=0.03)
+
+
+@pytest.mark.parametrize("blind", [0, 1, 2])
+def test_a_frame_in_which_the_segmenter_errs_does_not_decide(blind):
+    def masks(images):
+        probabilities = by_brightness(images)
+        probabilities[blind::3] = [0.97, 0.01, 0.01, 0.01]
+        return probabilities
+
+    boxes = frame_eyes(masks, [close_up(0.3), close_up(0.6)], (64, 96, 1))
+    assert boxes[0] == (0, 0, 96, 64)
+    assert (boxes[1][2] - boxes[1][0]) / 96 == pytest.approx(0.6 / SHOWN_IRIS, rel=0.12)
+
+
+def test_close_ups_of_strangers_are_turned_like_their_whole_pictures():
+    """By the model of the package: the middle of a picture, cut out, against the middle of the turned picture."""
+    eyes = simulated_people("simulated", "unityeyes_72x120", people=8, images=1, first_person=2_000_000)
+    whole = eyes["image"][:, :, 6:-6]  # 72x108, the model's proportions
+    inner = (slice(None), slice(16, 56), slice(24, 84))
+    tool = redirector(load_model(released("redirect"), redirecting.STATE), batch=8)
+    frames = framed(tool, list(whole[inner]))
+    assert framed(tool, list(whole)) == [(0, 0, 108, 72)] * 8
+    assert sum(right - left > 60 * 1.3 for left, _, right, _ in frames) >= 7
+    wish = Wish(0.0, 20.0)
+    truth = np.stack([r.image for r in redirect_pictures(tool, whole, framed(tool, list(whole)), wish)])[inner]
+
+    def distance(boxes):
+        results = redirect_pictures(tool, whole[inner], boxes, wish)
+        return np.abs(np.stack([r.image for r in results]).astype(float) - truth).mean((1, 2, 3))
+
+    wider, own = distance(frames), distance([middle_box(40, 60, tool.shape)] * 8)
+    assert (wider < own).sum() >= 6 and wider.mean() < 0.8 * own.mean()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Real pictures for reports: what is known of them is how they look."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from eyegan_jax.data.catalog import open_set, realdata_dir
@@ -8,9 +10,15 @@ from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 
 
-def real_eyes(name: str, shape: tuple[int, int, int], count: int) -> np.ndarray | None:
+def real_eyes(
+    name: str,
+    shape: tuple[int, int, int],
+    count: int,
+    frame: Callable[[np.ndarray], tuple[int, int, int, int]] | None = None,
+) -> np.ndarray | None:
     """``count`` real test images of a set, uint8 ``[N, H, W, C]`` of ``shape``: the middle of each, people apart.
 
+    frame: from a picture to the box (left, top, right, bottom) that is shown of it, in place of its middle.
     Fewer where the set holds fewer or some cannot be read; None where it is not at hand (docs/data.md).
     """
     folder = realdata_dir(name)
@@ -25,5 +33,6 @@ def real_eyes(name: str, shape: tuple[int, int, int], count: int) -> np.ndarray 
             image = in_channels(eyes[int(index)]["image"], channels)
         except BadExample:
             continue
-        found.append(resample(image, middle_box(image.shape[0], image.shape[1], shape), height, width))
+        box = frame(image) if frame else middle_box(image.shape[0], image.shape[1], shape)
+        found.append(resample(image, box, height, width))
     return np.stack(found)

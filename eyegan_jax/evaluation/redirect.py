@@ -21,8 +21,8 @@ from eyegan_jax.gaze import angles_to_vector
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.simulator.pairs import pair_source
 
-REAL_FOLDERS = {"visible": ("mpiigaze",), "infrared": ("meye", "mrgaze")}
-"""Folders of real test images that suit each look."""
+REAL_FOLDERS = ("mpiigaze", "mrgaze", "meye")
+"""Folders of real test images: webcams, head-mounted infrared cameras, infrared close-ups."""
 
 COLUMNS = {
     "gaze error": "gaze_error.mean",
@@ -74,11 +74,15 @@ def sweep_sheet(turn: redirection.Turn, pictures: Mapping[str, np.ndarray], judg
     return figures, np.concatenate([pictures["image"][:, None], images], axis=1)
 
 
-def real_sweeps(tool: redirecting.Redirector, judges: Judges, look: str, count: int = 12) -> dict[str, Any]:
-    """Sweeps of open real eyes by folder: figures and sheets; empty where the test images are not at hand."""
+def real_sweeps(tool: redirecting.Redirector, judges: Judges, count: int = 12) -> dict[str, Any]:
+    """Sweeps of open real eyes by folder, framed as the command does: figures and sheets.
+
+    Empty where the test images are not at hand.
+    """
     results = {}
-    for name in REAL_FOLDERS[look]:
-        images = real_eyes(name, tool.shape, 3 * count)  # some are shut
+    for name in REAL_FOLDERS:
+        # Some are shut.
+        images = real_eyes(name, tool.shape, 3 * count, lambda picture: redirecting.framed(tool, [picture])[0])
         if images is None:
             continue
         seen, opening, _ = tool.look(images)
@@ -156,7 +160,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     caption = f"Strangers at {FINE} times the model's size: yaw in degrees"
     sections.append(Section("Larger pictures", pictures=[grid(fine, caption, column_labels=steps)]))
     judges = next(iter(benches.values())).judges
-    found = real_sweeps(tool, judges, simulator.find_view(config.data.pairs.view).look)
+    found = real_sweeps(tool, judges)
     if not found:
         logging.getLogger(__name__).warning("no real test images (EYEGAN_REALDATA): the report has none")
     metrics["real_images"] = {name: result["figures"] for name, result in found.items()}
