@@ -24,7 +24,7 @@ from eyegan_jax.training.checkpoints import Checkpoints
 from eyegan_jax.training.interrupts import Interrupts
 from eyegan_jax.training.parallel import Parallel
 from eyegan_jax.training.program import PREVIEW, SYSTEM, device_steps
-from eyegan_jax.training.workdirs import alone_in, claim
+from eyegan_jax.training.workdirs import alone_in, claim, expect_same_experiment
 from eyegan_jax.training.writers import MetricWriter
 
 
@@ -52,7 +52,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     per_device = parallel.per_device(config.batch_size)
     system = systems.build_system(config)
     with alone_in(workdir):
-        claim(config, workdir)
+        expect_same_experiment(config, workdir)
+        if not (workdir / "checkpoints").exists():
+            starting_parts(config)  # refuses what is not there before anything is rendered
         sources = build_streams(config, {name for phase in system.phases for name in phase.streams})
         trainer = _Trainer(config, workdir, parallel, per_device, system, sources)
         return trainer.run()
@@ -61,6 +63,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
 def write_run(config: ml_collections.ConfigDict, workdir: Path, state: Any, step: int) -> None:
     """A run's folder around a state that was trained elsewhere: its config and one checkpoint."""
     with alone_in(workdir):
+        expect_same_experiment(config, workdir)
         claim(config, workdir)
         with Checkpoints(workdir, config.run.keep) as checkpoints:
             checkpoints.save(step, state, _position(config, step))
@@ -100,6 +103,8 @@ class _Trainer:
         config, total = self.config, sum(phase.steps for phase in self.system.phases)
         with Checkpoints(self.workdir, config.run.keep) as checkpoints, Interrupts() as interrupts:
             step = self._resume(checkpoints)
+            # Not before: a setting that was refused must not keep the folder from its correction.
+            claim(config, self.workdir)
             if step >= total:
                 return Outcome(self.state, step, None)
             log = _Log(self.workdir, config, step, total, self.first_process, self._last_good(checkpoints))

@@ -25,8 +25,8 @@ def _writing() -> Iterator[None]:
         raise UserError(f"--workdir: expected a folder that can be written, found {error}") from None
 
 
-def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Write config.json, or check that the one there describes the same experiment."""
+def expect_same_experiment(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Raises UserError where the folder's config.json describes another experiment."""
     wanted = json.loads(config.to_json_best_effort())
     if (workdir / "config.json").exists():
         found = _flat(load_config(workdir))
@@ -41,9 +41,13 @@ def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
                     f"{workdir}: expected a run of this config, found one with {name} = {other!r} instead of "
                     f"{value!r}; choose another --workdir"
                 )
+
+
+def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Write config.json: from here on the folder is this experiment's."""
     if jax.process_index() == 0:
         with _writing():
-            (workdir / "config.json").write_text(json.dumps(wanted, indent=2) + "\n")
+            (workdir / "config.json").write_text(json.dumps(json.loads(config.to_json_best_effort()), indent=2) + "\n")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -193,6 +193,9 @@ def test_a_run_starts_from_the_models_that_its_config_names(config_of, tmp_path)
         config.start.painter = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match="nowhere: expected a run"):
         loop.train(config, tmp_path / "other")
+    with config.unlocked():
+        config.start.painter = ""
+    assert not moved(loop.train(config, tmp_path / "other").state.segmenter.params, trained["segmenter"]["params"])
 
 
 def test_networks_of_another_size_are_no_start(config_of):

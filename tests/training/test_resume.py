@@ -117,9 +117,15 @@ def test_the_fall_of_the_rates_may_move_with_the_steps_and_not_by_itself(images,
     workdirs.claim(tinyrun.config(images, **falling), tmp_path)
     falling["simgan__refiner_optimiser__decay_end"] = 64
     with pytest.raises(UserError, match="decay_end = 32 instead of 64"):
-        workdirs.claim(tinyrun.config(images, **falling), tmp_path)
-    workdirs.claim(tinyrun.config(images, steps=64, **falling), tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 64
+        workdirs.expect_same_experiment(tinyrun.config(images, **falling), tmp_path)
+    workdirs.expect_same_experiment(tinyrun.config(images, steps=64, **falling), tmp_path)
+
+
+def test_a_refused_setting_does_not_keep_the_folder_from_its_correction(images, tmp_path):
+    _, err = run(tmp_path / "run", flags(tmp_path / "nowhere"), status=2)
+    assert "nowhere" in err
+    out, _ = run(tmp_path / "run", flags(images, steps=1))
+    assert "trained" in out
 
 
 def test_settings_of_the_run_may_change(images, straight, tmp_path):
