@@ -74,26 +74,34 @@ def sweep_sheet(turn: redirection.Turn, pictures: Mapping[str, np.ndarray], judg
     return figures, np.concatenate([pictures["image"][:, None], images], axis=1)
 
 
-def real_sweeps(tool: redirecting.Redirector, judges: Judges, count: int = 12) -> dict[str, Any]:
-    """Sweeps of open real eyes by folder, framed as the command does: figures and sheets.
+REAL_EYES = 36
+"""Of each folder, people apart; :data:`SHOWN` of them are drawn."""
 
-    Empty where the test images are not at hand.
+SHOWN = 12
+
+
+def real_sweeps(tool: redirecting.Redirector, judges: Judges) -> dict[str, Any]:
+    """Sweeps of real eyes by folder: figures and sheets; empty where the test images are not at hand.
+
+    Pictures are framed as the command frames them. Figures are of what it does without a warning; ``warned`` is the
+    share of the others, ``reading_differs_by`` the mean difference of tool and judge about where the pictures look.
     """
     results = {}
     for name in REAL_FOLDERS:
-        # Some are shut.
-        images = real_eyes(name, tool.shape, 3 * count, lambda picture: redirecting.framed(tool, [picture])[0])
+        images = real_eyes(name, tool.shape, REAL_EYES, lambda picture: redirecting.framed(tool, [picture])[0])
         if images is None:
             continue
-        seen, opening, _ = tool.look(images)
-        shown = np.flatnonzero(opening > redirecting.LEAST_OPENING)[:count]
-        if not len(shown):
+        seen, opening, certain = tool.look(images)
+        sure = np.flatnonzero((opening >= redirecting.LEAST_OPENING) & (certain >= redirecting.LEAST_CERTAINTY))
+        if not len(sure):
             continue
-        images, seen = images[shown], seen[shown]
+        warned = 1.0 - len(sure) / len(images)
+        images, seen = images[sure], seen[sure]
         pictures = {"image": images, "gaze": np.asarray(angles_to_vector(np.radians(seen)))}
         figures, sheet = sweep_sheet(redirection.redirecting(tool), pictures, judges)
         figures["reading_differs_by"] = float(np.abs(redirection.degrees_of(judges.gaze(images)) - seen).mean())
-        results[name] = {"figures": figures, "sheet": sheet}
+        figures["warned"] = warned
+        results[name] = {"figures": figures, "sheet": sheet[:SHOWN]}
     return results
 
 
