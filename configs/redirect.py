@@ -3,7 +3,7 @@
 command:   python train.py --config=configs/redirect.py[:variant]
 hardware:  an accelerator (minutes); two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke     the real code with tiny networks, under 40 seconds
-           cpu       32x48 pixels and small networks, an hour and a quarter on one core
+           cpu       32x48 pixels and small networks, an hour on one core
            narrow    the painter of ``cpu`` at 64x96; comes with the package, trained by parts (docs/redirect.md)
            own       goes on from the package's model with own pictures: --config.data.real.dir=FOLDER
            large     wider networks and longer training at 64x96
