@@ -242,10 +242,9 @@ class _Job:
     def boxes(self, pictures: np.ndarray) -> list[Box]:
         if self.box is not None:
             return [self.box] * len(pictures)
-        frames = framed(self.tool, list(pictures))
         if self.find is None:
-            return frames
-        return [self.find(picture) or frame for picture, frame in zip(pictures, frames, strict=True)]
+            return framed(self.tool, list(pictures))
+        return [self.find(picture) or framed(self.tool, [picture])[0] for picture in pictures]
 
     def outputs(self, name: str, result: Redirected) -> dict[str, np.ndarray]:
         if result.warning:
