@@ -50,16 +50,15 @@ def frame_eyes(
     in one, as it does in pictures unlike those that it knows, it seldom errs alike in the others.
     """
     whole = [middle_box(picture.shape[0], picture.shape[1], shape) for picture in pictures]
-    frames = [_widened(box, factor) for box in whole for factor in WIDER]
     shown = [
-        in_channels(resample(pictures[i // len(WIDER)], frame, shape[0], shape[1]), shape[2])
-        for i, frame in enumerate(frames)
+        in_channels(resample(picture, _widened(box, factor), shape[0], shape[1]), shape[2])
+        for picture, box in zip(pictures, whole, strict=True)
+        for factor in WIDER
     ]
     widths = _iris_widths(np.asarray(masks(np.stack(shown)))).reshape(-1, len(WIDER)) * WIDER
-    wanted = np.clip(np.median(widths, axis=1) / SHOWN_IRIS, 1.0, WIDER[-1])
     return [
-        _widened(box, factor) if factor > CLOSE_UP / SHOWN_IRIS else box
-        for box, factor in zip(whole, wanted, strict=True)
+        _widened(box, min(iris / SHOWN_IRIS, WIDER[-1])) if iris > CLOSE_UP else box
+        for box, iris in zip(whole, np.median(widths, axis=1), strict=True)
     ]
 
 

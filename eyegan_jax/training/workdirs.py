@@ -47,7 +47,7 @@ def claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Write config.json: from here on the folder is this experiment's."""
     if jax.process_index() == 0:
         with _writing():
-            (workdir / "config.json").write_text(json.dumps(json.loads(config.to_json_best_effort()), indent=2) + "\n")
+            (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -118,7 +118,10 @@ def test_the_fall_of_the_rates_may_move_with_the_steps_and_not_by_itself(images,
     falling["simgan__refiner_optimiser__decay_end"] = 64
     with pytest.raises(UserError, match="decay_end = 32 instead of 64"):
         workdirs.expect_same_experiment(tinyrun.config(images, **falling), tmp_path)
-    workdirs.expect_same_experiment(tinyrun.config(images, steps=64, **falling), tmp_path)
+    longer = tinyrun.config(images, steps=64, **falling)
+    workdirs.expect_same_experiment(longer, tmp_path)
+    workdirs.claim(longer, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 64
 
 
 def test_a_refused_setting_does_not_keep_the_folder_from_its_correction(images, tmp_path):
