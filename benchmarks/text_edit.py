@@ -31,10 +31,11 @@ GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
 
 
 def training_config(arguments: argparse.Namespace, arm: str, seed: int) -> ml_collections.ConfigDict:
-    """The base variant, changed by the arm's own."""
+    """The base variant with critics (``cpu`` has none by itself), changed by the arm's own."""
     module = runpy.run_path(str(ROOT / "configs" / "text_edit.py"))
     config = module["get_config"](arguments.variant).unlock()
     steps = arguments.steps or config.steps  # as many for every arm
+    module["criticised"](config)
     if arm != "full":
         module[arm](config)
     config.seed = seed

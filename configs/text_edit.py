@@ -139,7 +139,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.image_shape = (32, 48, 3)
     config.batch_size = 16
     config.steps = 10000
-    config.data.edits.pool, config.data.held_out.pool = 32768, 512
+    config.data.edits.pool, config.data.held_out.pool = 32768, 2048
     c = config.text_edit
     c.embedding_steps = 300
     c.text.update({"embedding": 32, "features": 64})
@@ -149,7 +149,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     uncriticised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
     c.painter_optimiser.learning_rate = 8e-4
-    config.evaluation.update({"reader_images": 8192, "reader_steps": 1500, "reader_widths": (16, 32, 64)})
+    config.evaluation.update({"reader_images": 32768, "reader_steps": 4000, "reader_widths": (16, 32, 64)})
 
 
 def large(config: ml_collections.ConfigDict) -> None:
@@ -191,6 +191,10 @@ def unpaired(config: ml_collections.ConfigDict) -> None:
 
 def nowords(config: ml_collections.ConfigDict) -> None:
     config.text_edit.critic.conditional = "sentence"
+
+
+def criticised(config: ml_collections.ConfigDict) -> None:
+    config.text_edit.loss.update({"adversarial": 1.0, "conditional": 1.0})
 
 
 def uncriticised(config: ml_collections.ConfigDict) -> None:

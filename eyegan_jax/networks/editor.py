@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
+from eyegan_jax.layers.normalisation import GroupNorm
 from eyegan_jax.layers.resizing import bilinear, double, warp
 from eyegan_jax.networks.text_encoder import ConditioningAugmentation, mean_of_words
 
 
 def group_norm(x: jax.Array, dtype: Any) -> jax.Array:
     """Few groups: statistics over large groups keep brightness and contrast."""
-    return nn.GroupNorm(num_groups=math.gcd(8, x.shape[-1]), dtype=dtype)(x)
+    return GroupNorm(math.gcd(8, x.shape[-1]), dtype=dtype)(x)
 
 
 class Block(nn.Module):

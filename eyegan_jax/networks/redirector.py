@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
+from eyegan_jax.layers.normalisation import GroupNorm
 from eyegan_jax.networks.small_resnet import SmallResNet
 from eyegan_jax.networks.style_generator import one_hot
 
@@ -34,7 +35,7 @@ class Modulated(nn.Module):
     def __call__(self, x: jax.Array, wish: jax.Array) -> jax.Array:
         for _ in range(2):
             x = Conv(self.width, 3, dtype=self.dtype)(x)
-            x = nn.GroupNorm(num_groups=None, group_size=8, dtype=self.dtype)(x)
+            x = GroupNorm(size=8, dtype=self.dtype)(x)
             scale, shift = jnp.split(nn.Dense(2 * self.width, dtype=self.dtype)(wish)[:, None, None], 2, axis=-1)
             x = nn.leaky_relu(x * (1 + scale) + shift, 0.1)
         return x

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from eyegan_jax.layers.activation import leaky_relu, relu
 from eyegan_jax.layers.convolution import Conv, Padding, explicit_padding
+from eyegan_jax.layers.normalisation import GroupNorm
 
 ACTIVATIONS = {"relu": relu, "leaky_relu": leaky_relu, "elu": nn.elu, "silu": nn.silu}
 NORMS = {"none": None, "instance": 1, "group": 8}
@@ -20,7 +21,7 @@ def normalise(kind: str, x: jax.Array) -> jax.Array:
     """Instance or group normalisation in float32, or nothing; call inside a compact module."""
     if NORMS[kind] is None:
         return x
-    return nn.GroupNorm(num_groups=None, group_size=NORMS[kind], dtype=jnp.float32)(x).astype(x.dtype)
+    return GroupNorm(size=NORMS[kind], dtype=x.dtype)(x)
 
 
 class Refiner(nn.Module):

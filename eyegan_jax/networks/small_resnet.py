@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from eyegan_jax.layers.convolution import Conv
+from eyegan_jax.layers.normalisation import GroupNorm
 
 
 class ResidualStage(nn.Module):
@@ -19,7 +20,7 @@ class ResidualStage(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         def normalised(y):
             # Few groups: statistics over large groups keep contrast differences within an image.
-            return nn.relu(nn.GroupNorm(num_groups=8, dtype=self.dtype)(y))
+            return nn.relu(GroupNorm(8, dtype=self.dtype)(y))
 
         y = normalised(x)
         shortcut = Conv(self.width, 1, dtype=self.dtype)(nn.avg_pool(y, (2, 2), (2, 2), padding="SAME"))
@@ -42,7 +43,7 @@ class SmallResNet(nn.Module):
         x = Conv(32, 5, 2, dtype=self.dtype)(images.astype(self.dtype))
         for width in self.widths:
             x = ResidualStage(width, self.dtype)(x)
-        x = nn.relu(nn.GroupNorm(num_groups=8, dtype=self.dtype)(x))
+        x = nn.relu(GroupNorm(8, dtype=self.dtype)(x))
         x = nn.relu(Conv(32, 1, dtype=self.dtype)(x))
         x = nn.relu(nn.Dense(128, dtype=self.dtype)(x.reshape(x.shape[0], -1)))
         return nn.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)

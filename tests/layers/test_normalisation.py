@@ -1,5 +1,6 @@
 """AdaIN, SPADE and their statistics against the seed's equations, evaluated one number at a time in NumPy."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,3 +98,63 @@ def test_batch_statistics_over_devices_are_those_of_the_global_batch(wrapper):
         results = jax.jit(mapped)(x)
     for got, expected in zip(results, normalisation.batch_statistics(x), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def group_norm_by_definition(x, groups, scale, bias):
+    """One sample and one group at a time, in double precision and two passes."""
+    result = np.zeros(x.shape)
+    size = x.shape[-1] // groups
+    for n in range(len(x)):
+        for first in range(0, x.shape[-1], size):
+            of = slice(first, first + size)
+            own = x[n, ..., of].astype(np.float64)
+            mean = own.sum() / own.size
+            deviation = np.sqrt(np.square(own - mean).sum() / own.size + 1e-6)
+            result[n, ..., of] = scale[of] * (own - mean) / deviation + bias[of]
+    return result
+
+
+@settings(max_examples=8)
+@given(
+    st.integers(1, 3), st.integers(2, 7), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99)
+)
+def test_group_norm_is_its_equation(batch, height, width, groups, size, seed):
+    x = activations(batch, height, width, groups * size, seed=seed)
+    scale, bias = activations(2, groups * size, seed=seed + 1)
+    made = normalisation.GroupNorm(groups).apply({"params": {"scale": scale, "bias": bias}}, x)
+    np.testing.assert_allclose(made, group_norm_by_definition(x, groups, scale, bias), rtol=1e-3, atol=2e-3)
+
+
+def test_group_norm_stands_in_for_flaxs():
+    """Same parameters by the same names, values and gradients; trained networks load."""
+    x = jnp.asarray(activations(2, 5, 6, 12))
+    wanted = jnp.asarray(activations(2, 5, 6, 12, seed=1))
+    ours, theirs = normalisation.GroupNorm(size=3), nn.GroupNorm(num_groups=4)
+    variables = {"params": dict(zip(("scale", "bias"), jnp.asarray(activations(2, 12, seed=2)), strict=True))}
+    assert jax.tree.structure(ours.init(jax.random.key(0), x)) == jax.tree.structure(variables)
+    assert type(ours).__name__ == type(theirs).__name__  # of which Linen makes the names of parameters
+
+    def loss(module, variables, x):
+        return jnp.mean(jnp.square(module.apply(variables, x) - wanted))
+
+    for made, expected in zip(
+        *(jax.tree.leaves(jax.value_and_grad(loss, (1, 2))(module, variables, x)) for module in (ours, theirs)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_group_norm_of_bfloat16_counts_in_float32():
+    x = jnp.asarray(activations(1, 64, 64, 8) + 20.0, jnp.bfloat16)
+    made = normalisation.GroupNorm(4, dtype=jnp.bfloat16).apply(
+        {"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}, x
+    )
+    expected = group_norm_by_definition(np.asarray(x, np.float32), 4, np.ones(8), np.zeros(8))
+    assert made.dtype == jnp.bfloat16
+    np.testing.assert_allclose(made.astype(jnp.float32), expected, atol=0.03)
+
+
+@pytest.mark.parametrize("how", [{"groups": 5}, {"size": 5}, {}])
+def test_groups_that_do_not_fit_are_refused(how):
+    with pytest.raises(ValueError, match="divisor of 12 channels"):
+        normalisation.GroupNorm(**how).init(jax.random.key(0), jnp.zeros((1, 2, 2, 12)))
