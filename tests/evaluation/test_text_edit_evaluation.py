@@ -76,6 +76,7 @@ def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(
     images = task["image"].astype(int)
     assert found["floor_l1"] == pytest.approx((images - images // 2).mean())
     assert found["as_is_l1"] == pytest.approx(np.abs(images - images // 2 - 3).mean())
+    assert found["as_is_median"] == pytest.approx(np.median(np.abs(images - images // 2 - 3).mean((1, 2, 3))))
     assert task["own"].shape == (COUNT, LENGTH)
 
 
