@@ -5,7 +5,8 @@
 
 Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
 reader (the judge of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
-Writes OUT/results/text_edit.json, OUT/images/text_edit.png and text_edit_real.png, with a variant text_edit_VARIANT.*.
+Writes OUT/results/text_edit.json and OUT/images/text_edit.png, text_edit_arms.png and text_edit_real.png, with a
+variant text_edit_VARIANT.json and so on.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from eyegan_jax.evaluation import text_edit as judging
 from eyegan_jax.evaluation.metrics import Mean
 from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.text_edit_readers import train_reader
-from eyegan_jax.models import load_model
+from eyegan_jax.models import Model, load_model
 from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,7 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
     finish(config, folder)
-    table = judging.judge_arms({arm: load_model(folder, judging.STATE)}, task, reader, config)
+    table = judging.judge_arms({arm: trained(arguments, arm, seed)}, task, reader, config)
     results.write_json(path, {"stamp": stamp, "figures": table[arm]})
     results.write_json(arguments.workdir / "baselines.json", {n: row for n, row in table.items() if n != arm})
     return json.loads(path.read_text())["figures"]
@@ -96,18 +97,22 @@ def as_text(table: dict) -> str:
 
 
 def draw(arguments: argparse.Namespace, config) -> None:
-    """The figures of the docs, by the first seed of the full system or of the first arm that was asked for."""
-    arm = "full" if "full" in arguments.arms else arguments.arms[0]
-    model = load_model(arguments.workdir / f"seed{arguments.seeds[0]}" / arm, judging.STATE)
-    rows = config.evaluation.rows
-    real = real_eyes(judging.REAL_SET, judging.shown_shape(config), rows)
-    images = {"": judging.example_eyes(config, rows), "_real": real}
-    for kind, pictures in images.items():
-        if pictures is not None:
-            path = arguments.out / "images" / f"{record_name('text_edit', arguments.variant)}{kind}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(judging.sheet(model, pictures, "").png)
-            print(f"picture: {path}")
+    """The figures of the docs: the full system's edits (or the first arm's), and one eye's by every arm; first seed."""
+    models = {arm: trained(arguments, arm, arguments.seeds[0]) for arm in arguments.arms}
+    shown, rows = models.get("full", next(iter(models.values()))), config.evaluation.rows
+    images, real = judging.example_eyes(config, rows), real_eyes(judging.REAL_SET, judging.shown_shape(config), rows)
+    sheets = {"": judging.sheet(shown, images), "_arms": judging.sheet_of_models(models, images[0])}
+    if real is not None:
+        sheets["_real"] = judging.sheet(shown, real)
+    for kind, sheet in sheets.items():
+        path = arguments.out / "images" / f"{record_name('text_edit', arguments.variant)}{kind}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sheet.png)
+        print(f"picture: {path}")
+
+
+def trained(arguments: argparse.Namespace, arm: str, seed: int) -> Model:
+    return load_model(arguments.workdir / f"seed{seed}" / arm, judging.STATE)
 
 
 def main() -> None:

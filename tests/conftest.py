@@ -20,6 +20,21 @@ settings.load_profile("eyegan")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Lets compiled programs go when there are many: all of the suite's in one process can crash it.
+
+    A program takes dozens of memory maps, and Linux gives a process 65,530, beyond which XLA's CPU compiler ends in a
+    segmentation fault.
+    """
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

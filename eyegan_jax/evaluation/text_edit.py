@@ -177,10 +177,16 @@ def example_eyes(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
     return task["image"][np.flatnonzero(plain)[:count]]
 
 
-def sheet(model: Model, images: np.ndarray, caption: str) -> Picture:
+def sheet(model: Model, images: np.ndarray, caption: str = "") -> Picture:
     """One eye per row, one sentence per column."""
     cells = np.concatenate([images[:, None], editor(model, SENTENCES)(images)], axis=1)
     return grid(cells, caption, column_labels=["picture", *SENTENCES], scale=1)
+
+
+def sheet_of_models(models: Mapping[str, Model], image: np.ndarray) -> Picture:
+    """One model per row, one sentence per column, all of one eye: uint8 ``[H, W, C]``."""
+    rows = [[image, *editor(model, SENTENCES)(image[None])[0]] for model in models.values()]
+    return grid(np.array(rows), "", list(models), ["picture", *SENTENCES], scale=1)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:

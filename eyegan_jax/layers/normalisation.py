@@ -40,7 +40,7 @@ class GroupNorm(nn.Module):
         x = x.astype(jnp.float32)
 
         def of_groups(values):
-            each = values.reshape(len(values), groups, -1)
+            each = values.reshape(values.shape[0], groups, -1)
             return jnp.broadcast_to(each.mean(-1, keepdims=True), each.shape).reshape(values.shape)[:, None, None]
 
         mean, square = (of_groups(jnp.mean(values, axis=(1, 2))) for values in (x, jnp.square(x)))

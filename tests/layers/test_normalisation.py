@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -152,6 +153,16 @@ def test_group_norm_of_bfloat16_counts_in_float32():
     expected = group_norm_by_definition(np.asarray(x, np.float32), 4, np.ones(8), np.zeros(8))
     assert made.dtype == jnp.bfloat16
     np.testing.assert_allclose(made.astype(jnp.float32), expected, atol=0.03)
+
+
+def test_group_norm_is_exported_for_any_number_of_images():
+    variables = {"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}
+    apply = jax.jit(lambda x: normalisation.GroupNorm(2).apply(variables, x))
+    (batch,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(apply)(jax.ShapeDtypeStruct((batch, 3, 5, 8), jnp.float32))
+    for count in (1, 4):
+        x = jnp.asarray(activations(count, 3, 5, 8))
+        np.testing.assert_allclose(exported.call(x), apply(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", [{"groups": 5}, {"size": 5}, {}])
