@@ -3,7 +3,7 @@
 command:   python train.py --config=configs/text_edit.py[:variant]
 hardware:  an accelerator; two CPU cores for ``smoke`` and ``cpu``
 variants:  smoke       the real code with tiny networks
-           cpu         32x48, narrow networks, the true edits as only teacher: an hour of one CPU core
+           cpu         32x48, narrow networks, the true edits as only teacher: 40 minutes of one CPU core
            large       wider networks for an accelerator
            paper       256x256 with stacked outputs at 64, 128 and 256 pixels, as SIMGAN
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
