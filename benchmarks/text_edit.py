@@ -55,9 +55,8 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
     finish(config, folder)
-    table = judging.judge_arms({arm: trained(arguments, arm, seed)}, task, reader, config)
-    results.write_json(path, {"stamp": stamp, "figures": table[arm]})
-    results.write_json(arguments.workdir / "baselines.json", {n: row for n, row in table.items() if n != arm})
+    figures = judging.judge_model(trained(arguments, arm, seed), task, reader, config)
+    results.write_json(path, {"stamp": stamp, "figures": figures})
     return json.loads(path.read_text())["figures"]
 
 
@@ -134,11 +133,10 @@ def main() -> None:
     task = judging.make_task(config)
     reader = train_reader(config, arguments.workdir / "reader.msgpack")
     print("reader:", json.dumps(reader.accuracy), flush=True)
-    table = {}
+    table = judging.judge_arms({}, task, reader, config)
     for arm in arguments.arms:
         table[arm] = over_seeds([judge_arm(arguments, arm, seed, task, reader) for seed in arguments.seeds])
         print(as_text({arm: table[arm]}), flush=True)
-    table = json.loads((arguments.workdir / "baselines.json").read_text()) | table
     found = {"table": table, "reader_accuracy": reader.accuracy}
     found["against_goals"] = {arm: against_goals(table[arm]) for arm in arguments.arms}
     draw(arguments, config)

@@ -234,13 +234,18 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
     return write_report(workdir, report)
 
 
+def judge_model(
+    model: Model, task: Mapping[str, np.ndarray], reader: Reader, config: ml_collections.ConfigDict
+) -> dict[str, Any]:
+    """A model's row of the table: :func:`judge` and :func:`as_is`."""
+    edit = edit_function(model)
+    return judge(edit(task["image"], task["text"]), task, reader, config.data.edits.attributes) | as_is(edit, task)
+
+
 def judge_arms(
     models: Mapping[str, Model], task: Mapping[str, np.ndarray], reader: Reader, config: ml_collections.ConfigDict
 ) -> dict[str, dict[str, Any]]:
     """The table: baselines, then every model."""
     attributes = config.data.edits.attributes
     table = {name: judge(images, task, reader, attributes) for name, images in baselines(task).items()}
-    for name, model in models.items():
-        edit = edit_function(model)
-        table[name] = judge(edit(task["image"], task["text"]), task, reader, attributes) | as_is(edit, task)
-    return table
+    return table | {name: judge_model(model, task, reader, config) for name, model in models.items()}

@@ -31,10 +31,10 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        divisor = self.groups or self.size
-        if not divisor or channels % divisor:
-            raise ValueError(f"GroupNorm: expected a divisor of {channels} channels, found {divisor}")
-        groups = self.groups or channels // divisor
+        given = [count for count in (self.groups, self.size) if count is not None]
+        if len(given) != 1 or given[0] < 1 or channels % given[0]:
+            raise ValueError(f"GroupNorm: expected groups or size, a divisor of {channels} channels, found {given}")
+        groups = self.groups or channels // given[0]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x = x.astype(jnp.float32)

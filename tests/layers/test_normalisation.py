@@ -1,4 +1,4 @@
-"""AdaIN, SPADE and their statistics against the seed's equations, evaluated one number at a time in NumPy."""
+"""AdaIN, SPADE, their statistics and group normalisation against their equations, one number at a time in NumPy."""
 
 import flax.linen as nn
 import jax
@@ -165,7 +165,7 @@ def test_group_norm_is_exported_for_any_number_of_images():
         np.testing.assert_allclose(exported.call(x), apply(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", [{"groups": 5}, {"size": 5}, {}])
+@pytest.mark.parametrize("how", [{"groups": 5}, {"size": 5}, {}, {"groups": 4, "size": 3}])
 def test_groups_that_do_not_fit_are_refused(how):
     with pytest.raises(ValueError, match="divisor of 12 channels"):
         normalisation.GroupNorm(**how).init(jax.random.key(0), jnp.zeros((1, 2, 2, 12)))
