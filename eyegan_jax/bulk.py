@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from eyegan_jax.compiler import make_room
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.examples import BadExample
 from eyegan_jax.errors import UserError
@@ -31,6 +32,12 @@ TRUTH_FOLDERS = ("masks", "labels")
 
 PIXELS = 2**21
 """Most pixels of one batch: 64 channels of them, in float32, are half a gigabyte."""
+
+CPU_PIXELS = 2**16
+"""The same on CPU, where larger batches are no faster and the only picture of its size fills one, too."""
+
+WAITING = 2**24
+"""Most pixels of decoded pictures that wait for others of their size: 50 MB in colour."""
 
 Apply = Callable[[np.ndarray], np.ndarray]
 Outputs = Callable[[str, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
@@ -86,7 +93,7 @@ def process_folder(
         own name.
     stamp: says what is being done (which checkpoint); a ``dest`` with another stamp is refused.
     channels: convert to so many on decoding; None keeps gray and colour as they are.
-    batch: images of one call, at most; fewer of large ones, see :data:`PIXELS`.
+    batch: images of one call, at most; fewer of large ones, see :data:`PIXELS` and :data:`CPU_PIXELS`.
 
     Files that are no images (labels, JSON, CSV) are copied. Unreadable images are counted and named. Raises UserError
     for a missing source, one without images, and a ``dest`` that holds something else.
@@ -112,7 +119,11 @@ def process_folder(
     bar = tqdm(total=len(wanted), unit="img", dynamic_ncols=True, disable=not wanted)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, bar:
         saves: list[Future] = []
+        size: tuple[int, ...] = ()
         for names, pixels in _groups(pool, source, wanted, channels, batch, report, bar):
+            if pixels.shape[1:] != size:
+                make_room()
+            size = pixels.shape[1:]
             missing = _rows(pixels.shape[1:], batch) - len(pixels)
             padded = np.concatenate([pixels, np.repeat(pixels[-1:], missing, 0)])
             results = np.asarray(apply(padded))[: len(pixels)]
@@ -199,7 +210,8 @@ def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
 
 def _rows(shape: tuple[int, ...], batch: int) -> int:
     """How many images of this ``[H, W, C]`` go through the device together."""
-    return min(batch, max(1, PIXELS // (shape[0] * shape[1])))
+    pixels = CPU_PIXELS if jax.default_backend() == "cpu" else PIXELS
+    return min(batch, max(1, pixels // (shape[0] * shape[1])))
 
 
 def _groups(
@@ -211,8 +223,12 @@ def _groups(
     report: Report,
     bar: tqdm,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Up to :func:`_rows` images of one size at a time; broken ones go to the report."""
+    """Up to :func:`_rows` images of one size at a time; broken ones go to the report.
+
+    Where more sizes come than may wait, the largest group does not wait any longer.
+    """
     waiting: dict[tuple, list[tuple[str, np.ndarray]]] = defaultdict(list)
+    held = 0
     decoding: list[tuple[str, Future]] = []
     queue = iter(names)
 
@@ -230,14 +246,17 @@ def _groups(
             report.broken.append(bad)
             bar.update()
             continue
-        group = waiting[image.shape]
-        group.append((name, image))
-        if len(group) == _rows(image.shape, batch):
+        waiting[image.shape].append((name, image))
+        held += image.shape[0] * image.shape[1]
+        full = len(waiting[image.shape]) == _rows(image.shape, batch)
+        while full or held > WAITING:
+            shape = image.shape if full else max(waiting, key=lambda size: len(waiting[size]))
+            group = waiting.pop(shape)
+            held -= len(group) * shape[0] * shape[1]
             yield [n for n, _ in group], np.stack([i for _, i in group])
-            group.clear()
+            full = False
     for group in waiting.values():
-        if group:
-            yield [n for n, _ in group], np.stack([i for _, i in group])
+        yield [n for n, _ in group], np.stack([i for _, i in group])
 
 
 def _save(dest: Path, name: str, images: Mapping[str, np.ndarray], marked: bool) -> None:

@@ -1,8 +1,9 @@
-"""What XLA has to be told before it compiles anything."""
+"""What XLA has to be told before it compiles anything, and how many programs it can hold."""
 
 import importlib.metadata
 import importlib.util
 import os
+from pathlib import Path
 
 
 def keep_barriers() -> None:
@@ -18,3 +19,21 @@ def keep_barriers() -> None:
     old = importlib.metadata.version("jax").startswith("0.10.")
     if old and not accelerated and "xla_disable_hlo_passes" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_disable_hlo_passes=cse_barrier_expander".strip()
+
+
+MAPS = Path("/proc/self/maps")
+
+MOST_MAPS = 20_000
+"""Memory maps of this process beyond which compiled programs are let go. Linux allows 65,530."""
+
+
+def make_room() -> None:
+    """Let compiled programs go where there are so many that further ones could crash the process.
+
+    A program takes dozens of memory maps, a refiner 48 for every size of pictures; beyond the limit XLA's CPU compiler
+    ends in a segmentation fault. What is still used is compiled again.
+    """
+    import jax  # here, since this module is read before JAX may be
+
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()

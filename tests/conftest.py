@@ -13,6 +13,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+from eyegan_jax.compiler import make_room
+
 # Compilation makes first examples slow, so time limits per example would only measure the machine.
 settings.register_profile("eyegan", deadline=None, derandomize=True)
 settings.load_profile("eyegan")
@@ -20,19 +22,11 @@ settings.load_profile("eyegan")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-MAPS = Path("/proc/self/maps")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Lets compiled programs go when there are many: all of the suite's in one process can crash it.
-
-    A program takes dozens of memory maps, and Linux gives a process 65,530, beyond which XLA's CPU compiler ends in a
-    segmentation fault.
-    """
+    """Lets compiled programs go when there are many: all of the suite's in one process can crash it."""
     yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
-        jax.clear_caches()
+    make_room()
 
 
 @pytest.fixture(scope="session")

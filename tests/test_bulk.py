@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyegan_jax import bulk, commands
+from eyegan_jax import bulk, commands, compiler
 from eyegan_jax.bulk import MANIFEST, process_folder
+from eyegan_jax.data.decode import decode_image
 from eyegan_jax.errors import UserError
 from eyegan_jax.models import released
 
@@ -100,10 +101,39 @@ def test_large_pictures_come_in_small_batches(tmp_path):
         return invert(images)
 
     assert process_folder(tmp_path / "source", tmp_path / "dest", apply, stamp=STAMP).written == 3
-    assert len(set(shapes)) == 1 and np.prod(shapes[0]) <= bulk.PIXELS
+    assert set(shapes) == {(1, 720, 1280, 1)}
     for i in range(3):
         expected = 255 - np.asarray(picture(720, 1280, seed=i))
         np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i}.png"), expected)
+
+
+def test_pictures_of_all_sizes_neither_pile_up_nor_fill_the_process(tmp_path, monkeypatch):
+    """Crops that a detector made: each of another size. Few wait, and no program stays that is not needed."""
+    (tmp_path / "source").mkdir()
+    sizes = [(8 + i % 7, 10 + i % 5) for i in range(60)]
+    for i, size in enumerate(sizes):
+        picture(*size, seed=i).save(tmp_path / "source" / f"{i:02d}.png")
+    monkeypatch.setattr(bulk, "WAITING", 6 * 14 * 14)
+    monkeypatch.setattr(compiler, "MOST_MAPS", 0)
+    program, decoded, seen, programs = jax.jit(invert), [], [], []
+
+    def decode(*arguments):
+        decoded.append(arguments[1])
+        return decode_image(*arguments)
+
+    def apply(images):
+        seen.append(len(decoded))
+        result = np.asarray(program(images))
+        programs.append(program._cache_size())
+        return result
+
+    monkeypatch.setattr(bulk, "decode_image", decode)
+    assert process_folder(tmp_path / "source", tmp_path / "dest", apply, stamp=STAMP, batch=2).written == len(sizes)
+    for i, size in enumerate(sizes):
+        expected = 255 - np.asarray(picture(*size, seed=i))
+        np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i:02d}.png"), expected)
+    assert seen[0] < 20
+    assert len(set(sizes)) == 35 and max(programs) == 1
 
 
 def test_an_interrupted_job_goes_on_where_it_stopped(source, tmp_path):
