@@ -1,10 +1,11 @@
 """Text-guided editing: trains every arm with every seed, judges all on unseen people, records one table.
 
     python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full dong ...]
-        [--steps N] [--dtype bfloat16] [--variant large] [--smoke] [--out docs]
+        [--steps N] [--dtype bfloat16] [--variant large] [--models NAME=FOLDER ...] [--smoke] [--out docs]
 
-Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The
-reader (the judge of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
+``--models`` are trained already (a run's folder or a released model's) and judged beside the arms. Every training
+keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The reader (the judge
+of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
 Writes OUT/results/text_edit.json and OUT/images/text_edit.png, text_edit_arms.png and text_edit_real.png, with a
 variant text_edit_VARIANT.json and so on.
 """
@@ -28,6 +29,9 @@ from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("full", "supervised", "whole_pictures", "unpaired", "nowords", "dong")
+GOES_ON = "continued"
+"""An arm that starts from another's painter, so it is no part of the comparison unless it is asked for."""
+
 GOALS = {"success": 80.0, "drift": 10.0, "as_is": 1.1}
 
 
@@ -51,7 +55,7 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     folder = arguments.workdir / f"seed{seed}" / arm
     config = training_config(arguments, arm, seed)
     path = folder / "figures.json"
-    stamp = {"steps": config.steps, "pairs": len(task["image"])}
+    stamp = {"steps": config.steps, "pairs": len(task["image"]), "reader": reader.accuracy}
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
     finish(config, folder)
@@ -97,7 +101,7 @@ def as_text(table: dict) -> str:
 
 def draw(arguments: argparse.Namespace, config) -> None:
     """The figures of the docs: the full system's edits (or the first arm's), and one eye's by every arm; first seed."""
-    models = {arm: trained(arguments, arm, arguments.seeds[0]) for arm in arguments.arms}
+    models = {arm: trained(arguments, arm, arguments.seeds[0]) for arm in arguments.arms} | beside(arguments)
     shown, rows = models.get("full", next(iter(models.values()))), config.evaluation.rows
     images, real = judging.example_eyes(config, rows), real_eyes(judging.REAL_SET, judging.shown_shape(config), rows)
     sheets = {"": judging.sheet(shown, images), "_arms": judging.sheet_of_models(models, images[0])}
@@ -114,26 +118,39 @@ def trained(arguments: argparse.Namespace, arm: str, seed: int) -> Model:
     return load_model(arguments.workdir / f"seed{seed}" / arm, judging.STATE)
 
 
+def beside(arguments: argparse.Namespace) -> dict[str, Model]:
+    """The models of ``--models``."""
+    return {name: load_model(folder, judging.STATE) for name, folder in arguments.models.items()}
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not folder:
+        raise argparse.ArgumentTypeError(f"expected NAME=FOLDER, found {text!r}")
+    return name, Path(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, GOES_ON), default=ARMS)
     parser.add_argument("--steps", type=int, help="adversarial steps of every arm (default: the config's)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--variant", default="", help="of configs/text_edit.py, the full system")
+    parser.add_argument("--models", type=named_folder, nargs="+", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--smoke", action="store_true", help="tiny: only shows that everything runs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     startup.start()
-    arguments.workdir = arguments.workdir.resolve()
+    arguments.workdir, arguments.models = arguments.workdir.resolve(), dict(arguments.models)
     if arguments.smoke:
         arguments.variant = "smoke"
     config = training_config(arguments, "full", 1000)
     task = judging.make_task(config)
     reader = train_reader(config, arguments.workdir / "reader.msgpack")
     print("reader:", json.dumps(reader.accuracy), flush=True)
-    table = judging.judge_arms({}, task, reader, config)
+    table = judging.judge_arms(beside(arguments), task, reader, config)
     for arm in arguments.arms:
         table[arm] = over_seeds([judge_arm(arguments, arm, seed, task, reader) for seed in arguments.seeds])
         print(as_text({arm: table[arm]}), flush=True)
@@ -144,6 +161,8 @@ def main() -> None:
     command += f" --arms {' '.join(arguments.arms)} --seeds {' '.join(map(str, arguments.seeds))}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
+    if arguments.models:
+        command += f" --models {' '.join(f'{name}=FOLDER' for name in arguments.models)}"
     name = record_name("text_edit", arguments.variant)
     path = results.record(name, command, config, found, arguments.seeds, arguments.out / "results")
     print(f"over {len(arguments.seeds)} seed(s)\n{as_text(table)}\nwritten: {path}")

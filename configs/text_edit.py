@@ -10,6 +10,8 @@ variants:  smoke       the real code with tiny networks
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
            supervised  without critics: the true edits are the only teacher; minutes; comes with the package
+           continued   supervised, going on from the package's model: 100 minutes of one CPU core; with
+                       --config.start.painter=RUN from a training of your own
            whole_pictures  supervised, with an L1 that counts all pixels alike
            cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
                        --config.data.edits.vocabulary=FILE (docs/text_edit.md)
@@ -44,6 +46,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.edits = stream_config("edits", people=500_000, pool=60_000, **eyes)
     config.data.held_out = stream_config("edits", first_person=HELD_OUT, people=500_000, pool=2048, **eyes)
     config.text_edit = networks()
+    config.start = ml_collections.ConfigDict({"painter": ""})  # a run's or model's folder, "package": to go on from
     config.evaluation = ml_collections.ConfigDict(
         {
             "reader_people": 2_000_000,  # number of the first person whom the readers (the judges) learn from
@@ -57,7 +60,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         # What is judged is a rested network.
         fall_to_zero(optimiser, config.get_ref("steps"))
     ablations = (dong, unpaired, nowords, supervised, whole_pictures)
-    variants = (smoke, cpu, large, paper, *ablations, cub, oxford102)
+    variants = (smoke, cpu, large, paper, *ablations, continued, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
 
 
@@ -205,6 +208,17 @@ def uncriticised(config: ml_collections.ConfigDict) -> None:
 def supervised(config: ml_collections.ConfigDict) -> None:
     uncriticised(config)
     config.steps = 16000
+
+
+def continued(config: ml_collections.ConfigDict) -> None:
+    uncriticised(config)
+    config.start.painter = "package"
+    config.steps = 3400
+    config.batch_size = 16
+    config.data.edits.pool = 16_000
+    config.text_edit.embedding_steps = 0
+    config.text_edit.painter_optimiser.learning_rate = 2.5e-4
+    config.run.samples_every = config.run.checkpoint_every = 500
 
 
 def whole_pictures(config: ml_collections.ConfigDict) -> None:

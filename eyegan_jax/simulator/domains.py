@@ -82,7 +82,6 @@ def sample_subject(key, domain: Domain, look: str = "visible") -> Subject:
 
 def sample_capture(key, subject: Subject, domain: Domain, view: View) -> Capture:
     """One picture's circumstances. The gaze is drawn in the head and turned into the camera frame."""
-    del subject  # Nothing here depends on the person yet; the signature allows it to.
     table = capture_table(domain.population, view.look, view.framing)
     values = draw(jax.random.fold_in(key, 0), table)
     in_head = jnp.stack([values.pop("eye_pitch"), values.pop("eye_yaw")])
@@ -99,7 +98,7 @@ def sample_capture(key, subject: Subject, domain: Domain, view: View) -> Capture
         values["glint_angles"] = values["light_angles"]
     values["aperture"] = values["aperture"] * jnp.maximum(1.0 - values.pop("blink", 0.0), 0.0)
     values["side"] = jnp.where(values["side"] >= 0.0, 1.0, -1.0)
-    return Capture(**values, gaze=gaze, capture_seed=seed)
+    return Capture(**values, gaze=gaze, metered_melanin=subject.melanin, capture_seed=seed)
 
 
 def sample_subjects(key, count: int, domain: Domain, look: str = "visible") -> Subject:

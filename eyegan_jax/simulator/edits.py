@@ -151,6 +151,7 @@ class Editor:
                     capture, light_warmth=jnp.full_like(capture.light_warmth, value) - capture.white_balance
                 )
             case "skin":
+                # Exposed as the skin before it was: an exposure that adapts would brighten the eye instead.
                 return of(subject, melanin=value), capture
             case "glasses":
                 thick = jnp.where(number == 1, 0.9 + 0.8 * u[0], 2.4 + 1.0 * u[0])
@@ -171,7 +172,8 @@ class Editor:
             redrawn = jax.random.uniform(keys[0], (len(ATTRIBUTES),)) < chance
             wanted = other_bins(keys[1], jnp.full(len(ATTRIBUTES), UNSAID))
             wanted = jnp.where(redrawn & attribute_mask(attributes), wanted, UNSAID)
-            return self.set_bins(keys[2], wanted, subject, capture)
+            subject, capture = self.set_bins(keys[2], wanted, subject, capture)
+            return subject, dataclasses.replace(capture, metered_melanin=subject.melanin)
 
         return before
 

@@ -124,6 +124,7 @@ class Capture(struct.PyTreeNode):
     # Sensor.
     exposure: jax.Array  # stops
     adaptation: jax.Array  # 0 fixed exposure, 1 exposure follows skin and light
+    metered_melanin: jax.Array  # of the skin that the exposure adapts to: the person's own, but for edits of skin
     contrast: jax.Array
     gamma: jax.Array
     white_balance: jax.Array  # -1 blue to +1 orange

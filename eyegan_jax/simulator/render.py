@@ -167,8 +167,8 @@ def render(subject: Subject, capture: Capture, view: View, domain: Domain) -> Re
     frame = stage(glasses.frame_coverage(capture, x, y, pixel))
     radiance = _add_glasses(capture, light, radiance, frame, x, y, view, pixel)
     radiance = stage(radiance)
-    albedo, typical = skin.skin_albedo(subject, view), typical_irradiance(light)
-    image = _picture(capture, radiance, albedo, typical, view, domain)
+    metered = skin.skin_albedo(subject, view, melanin=capture.metered_melanin - subject.melanin)
+    image = _picture(capture, radiance, metered, typical_irradiance(light), view, domain)
 
     inside = (from_upper > 0.0) & (from_lower > 0.0) & (on_ball > 0.0)
     part = jnp.where(iris.pupil_distance > 0.0, 3, jnp.where(iris.iris_distance > 0.0, 2, 1))

@@ -177,7 +177,8 @@ def sweep(view: View, sweeps: dict[str, tuple[int | None, float, float]]) -> dic
                     new = jnp.full_like(old, value) if index is None else old.at[:, index].set(value)
                     parts[type(part)] = part.replace(**{name: new})
             batch.append((parts.get(Subject, subjects), parts.get(Capture, captures)))
-    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batch)
+    everyone, taken = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batch)
+    stacked = (everyone, taken.replace(metered_melanin=everyone.melanin))
     rendered: list[np.ndarray] = []
     for start in range(0, len(batch), 9):
         # Every call has the same shape, so that one program serves all.

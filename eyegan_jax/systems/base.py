@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from eyegan_jax.errors import UserError
+
 AXIS = "data"
 """Name of the device axis inside every per-device step."""
 
@@ -115,6 +117,13 @@ def global_positions(count: int) -> jax.Array:
 def sample_keys(key: jax.Array, count: int) -> jax.Array:
     """A key for each of this device's samples by its place in the global batch: the same on one device and on eight."""
     return jax.vmap(partial(jax.random.fold_in, key))(global_positions(count))
+
+
+def of_the_size(setting: str, name: str, fresh: Any, found: Any) -> Any:
+    """The trained variables ``found`` in place of ``fresh`` ones; raises UserError where their sizes differ."""
+    if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, found):
+        raise UserError(f"{setting}: expected a {name} of this config's size, found another one or none")
+    return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), fresh, found)
 
 
 def repeat(body: Callable[[State, Any], tuple[State, Metrics]], state: State, inputs: Any) -> tuple[State, Metrics]:

@@ -38,6 +38,7 @@ from eyegan_jax.systems.base import (
     Metrics,
     Phase,
     mean_over_devices,
+    of_the_size,
     sample_keys,
     value_and_mean_gradient,
     vary,
@@ -150,7 +151,7 @@ class Redirect(Turning):
         average = dict(state.average)
         for part, found in trained.items():
             for name in PARTS[part]:
-                average[name] = _of_the_size(f"config.start.{part}", name, average[name], found.get(name))
+                average[name] = of_the_size(f"config.start.{part}", name, average[name], found.get(name))
         segmenting, painter = state.segmenter, state.painter
         if "segmenter" in trained:
             segmenting = segmenting.replace(**average["segmenter"], average=average["segmenter"])
@@ -320,12 +321,6 @@ class Redirect(Turning):
         rows += [real, self.redirect(variables, real, aside)]
         shape = (*image.shape[:3], max(row.shape[-1] for row in rows))
         return jnp.stack([jnp.broadcast_to(row, shape) for row in rows])
-
-
-def _of_the_size(setting: str, name: str, fresh: Any, found: Any) -> Any:
-    if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, found):
-        raise UserError(f"{setting}: expected a {name} of this config's size, found another one or none")
-    return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), fresh, found)
 
 
 def _coloured(mask) -> jax.Array:

@@ -34,6 +34,7 @@ from eyegan_jax.systems.base import (
     Phase,
     global_positions,
     mean_over_devices,
+    of_the_size,
     sample_keys,
     value_and_mean_gradient,
     vary,
@@ -155,6 +156,19 @@ class TextEdit:
             critic_optimiser=self.critic_optimiser.init(critic),
             embedding_optimiser=self.embedding_optimiser.init(embedding),
         )
+
+    def start_from(self, state: TextEditState, trained: Mapping[str, Any]) -> TextEditState:
+        """``state`` with a trained painter, ``{"painter": averaged variables}``; the critic reads as it does.
+
+        Optimisers and the critic start afresh. Raises UserError for a painter of another size.
+        """
+        painter = of_the_size("config.start.painter", "painter", state.average, trained["painter"])
+        shared = {"text": painter["text"]}
+        state = state.replace(
+            painter=painter, average=painter, critic=state.critic | shared, embedding=state.embedding | shared
+        )
+        # A step gives every array away, so none may be there twice.
+        return jax.tree.map(jnp.copy, state)
 
     def sharding(self, state: TextEditState) -> TextEditState:
         """Everything is replicated."""
@@ -384,6 +398,11 @@ def build(config: ml_collections.ConfigDict) -> TextEdit:
     if c.loss.get("motion") and not generator.moves:
         raise UserError(
             f"config.text_edit.loss.motion: expected 0 without text_edit.generator.moves, found {c.loss.motion}"
+        )
+    if config.get("start", {}).get("painter") and c.embedding_steps:
+        raise UserError(
+            "config.text_edit.embedding_steps: expected 0 with config.start.painter, whose text encoder is trained "
+            f"already, found {c.embedding_steps}"
         )
     if channels != 3:
         raise UserError(f"config.image_shape: expected 3 channels, since sentences name colours, found {channels}")

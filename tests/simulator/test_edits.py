@@ -1,9 +1,12 @@
 """Edits reach the bin that they aim at and touch nothing else; by the parameters, without a picture."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from eyegan_jax.errors import UserError
 from eyegan_jax.simulator import DOMAINS, View, fixed_subject, sample_capture
@@ -11,6 +14,7 @@ from eyegan_jax.simulator.caption_tokens import SIZES
 from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, UNSAID, bin_numbers, bins, named
 from eyegan_jax.simulator.edits import EDITABLE, Editor, edit_source, other_bins
 from eyegan_jax.simulator.labels import parameters_by_name
+from eyegan_jax.simulator.render import render
 
 COUNT = 96
 DOMAIN, VIEW = DOMAINS["simulated"], View(64, 96, channels=3, framing="wide")
@@ -88,6 +92,35 @@ def test_light_is_what_the_picture_shows(edits):
     assert (
         light(ambient=1.6, exposure=0.0, adaptation=1.0) == light(ambient=0.1, exposure=0.0, adaptation=1.0) == "even"
     )
+
+
+def test_another_skin_is_exposed_as_the_skin_before_it_was():
+    """An edit of skin leaves the eye alone, and skin darkens by melanin's absorption (Beer and Lambert)."""
+    clean, view = dataclasses.replace(DOMAIN, sensor=False), View(48, 72, channels=3, framing="crop")
+    editor, index = Editor(clean, view), ATTRIBUTES.index("skin")
+
+    @jax.jit
+    def seen(number):
+        subject = fixed_subject(0, 3, clean).replace(oiliness=jnp.zeros(()))
+        capture = sample_capture(jax.random.key(1), subject, clean, view).replace(exposure=jnp.array(-1.0))
+        subject, capture = editor.prepare(("skin",), 1.0)(jax.random.key(4), subject, capture)
+        wanted = jnp.full(len(ATTRIBUTES), UNSAID).at[index].set(number)
+        subject, capture = editor.set_bins(jax.random.key(2), wanted, subject, capture)
+        return subject.melanin, render(subject, capture, view, clean), capture
+
+    (light, before, _), (dark, after, capture) = jax.device_get([seen(1), seen(5)])
+    np.testing.assert_array_equal(before.mask, after.mask)
+    ball = scipy.ndimage.binary_erosion(before.mask > 0, iterations=4)
+    assert ball.sum() > 50
+    np.testing.assert_allclose(after.image[ball], before.image[ball], atol=2e-3)
+
+    def radiance(picture):
+        return (0.5 + 0.5 * picture.image / capture.contrast) ** capture.gamma
+
+    skin = (before.mask == 0) & (np.minimum(before.image, after.image).min(-1) > -0.9) & (before.image.max(-1) < 0.9)
+    assert skin.sum() > 500 and dark - light > 0.4
+    ratio = np.median(radiance(after)[skin] / radiance(before)[skin], axis=0)
+    np.testing.assert_allclose(ratio, np.exp(-(dark - light) * np.array([1.25, 1.85, 2.25])), rtol=0.08)
 
 
 def test_any_other_bin_may_be_drawn():

@@ -6,11 +6,14 @@ import jax
 import numpy as np
 import pytest
 import stepping
+from randommodel import write_model
 
 from eyegan_jax.errors import UserError
+from eyegan_jax.models import load_model
 from eyegan_jax.simulator.caption_tokens import LENGTH
 from eyegan_jax.simulator.captions import ATTRIBUTES
 from eyegan_jax.systems import text_edit
+from eyegan_jax.training import loop
 from eyegan_jax.training.parallel import Parallel
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -90,6 +93,28 @@ def test_all_start_from_the_pretrained_text_encoder_and_part(trained):
     expected = {"adversarial", "conditional", "kl", "reconstruction", "paired", "changed", "motion", "stated"}
     expected |= {"painter", "critic"}
     assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == expected
+
+
+def test_a_training_goes_on_from_a_trained_painter(module, tmp_path):
+    """A run of no steps has the painter that its config names, and a critic that reads as it does."""
+    config = config_of(module)
+    config.steps = config.text_edit.embedding_steps = 0
+    folder = write_model(tmp_path, config, text_edit.build(config), batch_of(1, 0), 0.1)
+    config.start.painter = str(folder)
+    state = loop.train(config, tmp_path / "run").state
+    trained = load_model(folder, ("average",)).params["average"]
+    for found, wanted in (
+        (state.average, trained),
+        (state.painter, trained),
+        (state.critic["text"], trained["text"]),
+        (state.embedding["text"], trained["text"]),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    arrays = jax.tree.leaves(state)
+    assert len({id(array) for array in arrays}) == len(arrays)  # a step gives every one of them away
+    config.text_edit.generator.width = 3
+    with pytest.raises(UserError, match="painter: expected a painter of this config's size, found another one or none"):
+        loop.train(config, tmp_path / "other")
 
 
 def test_the_baseline_of_2017(module):
@@ -179,6 +204,10 @@ def test_wrong_settings_are_named(module):
     config = config_of(module)
     config.text_edit.generator.outputs = 4
     with pytest.raises(UserError, match="outputs: expected 1 to"):
+        text_edit.build(config)
+    config = config_of(module)
+    config.start.painter = "package"
+    with pytest.raises(UserError, match=r"embedding_steps: expected 0 with config\.start\.painter, .*, found 2"):
         text_edit.build(config)
 
 
