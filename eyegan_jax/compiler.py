@@ -30,8 +30,8 @@ MOST_MAPS = 20_000
 def make_room() -> None:
     """Let compiled programs go where there are so many that further ones could crash the process.
 
-    A program takes dozens of memory maps, a refiner 48 for every size of pictures; beyond the limit XLA's CPU compiler
-    ends in a segmentation fault. What is still used is compiled again.
+    A program takes dozens of memory maps: a refiner 48 for every size of pictures, a small training 1,450. Beyond the
+    limit XLA's CPU compiler ends in a segmentation fault. What is still used is compiled again.
     """
     import jax  # here, since this module is read before JAX may be
 

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eyegan_jax import pictures, systems
+from eyegan_jax.compiler import make_room
 from eyegan_jax.data.sources import DeviceSource, HostSource, Source, draw_batch
 from eyegan_jax.data.streams import build_streams
 from eyegan_jax.errors import UserError
@@ -47,6 +48,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> Outcome:
     Raises UserError for settings that cannot work, for a workdir that belongs to another experiment or in which another
     training runs, and (as Diverged) for a loss that is not finite.
     """
+    make_room()  # a sweep trains dozens in one process
     workdir = Path(workdir)
     parallel = Parallel(config.run.parallel)
     per_device = parallel.per_device(config.batch_size)

@@ -8,6 +8,7 @@ import pytest
 import tinyrun
 from tinyrun import TOTAL, assert_same_bits, flags, losses_of, run, state_of
 
+from eyegan_jax import compiler
 from eyegan_jax.errors import UserError
 from eyegan_jax.training.checkpoints import Checkpoints
 from eyegan_jax.training.loop import train
@@ -99,6 +100,18 @@ def test_the_state_is_the_same_on_every_device(images, tmp_path):
         assert len(shards) == 8
         for shard in shards[1:]:
             np.testing.assert_array_equal(shard, shards[0])
+
+
+def test_a_training_lets_go_what_earlier_ones_compiled(images, on_eight, tmp_path, monkeypatch):
+    """A sweep of dozens in one process would end in a segmentation fault, out of memory maps."""
+    shutil.copytree(on_eight, tmp_path / "run")
+    earlier = jax.jit(lambda x: x + 1)
+    earlier(1.0)
+    train(short(images, steps=1), tmp_path / "run")
+    assert earlier._cache_size() == 1  # there is room
+    monkeypatch.setattr(compiler, "MOST_MAPS", 0)
+    train(short(images, steps=1), tmp_path / "run")
+    assert earlier._cache_size() == 0
 
 
 def test_two_runs_of_one_seed_are_the_same_bits(images, straight, tmp_path):
