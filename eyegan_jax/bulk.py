@@ -81,6 +81,7 @@ def process_folder(
     *,
     stamp: Mapping[str, Any],
     outputs: Outputs | None = None,
+    by_stem: bool = False,
     channels: int | None = None,
     batch: int = 64,
     overwrite: bool = False,
@@ -91,15 +92,19 @@ def process_folder(
         always padded to the same number, so that each size is compiled once.
     outputs: ``(name, image, result) -> {relative path: uint8 image}`` of one image; by default the result under its
         own name.
+    by_stem: outputs are called as the image without its ending, so two that differ in that alone are refused.
     stamp: says what is being done (which checkpoint); a ``dest`` with another stamp is refused.
     channels: convert to so many on decoding; None keeps gray and colour as they are.
     batch: images of one call, at most; fewer of large ones, see :data:`PIXELS` and :data:`CPU_PIXELS`.
 
-    Files that are no images (labels, JSON, CSV) are copied. Unreadable images are counted and named. Raises UserError
-    for a missing source, one without images, and a ``dest`` that holds something else.
+    Files that are no images (labels, JSON, CSV) are copied. Unreadable images and those too large for the memory are
+    counted and named. Raises UserError for a missing source, one without images, and a ``dest`` that holds something
+    else.
     """
     source, dest = Path(source), Path(dest)
     images, others = _scan(source, dest)
+    if by_stem:
+        _expect_own_stems(source, images)
     _claim(dest, dict(stamp) | {"source": str(source.resolve())}, overwrite)
     share = slice(jax.process_index(), None, jax.process_count())
     report = Report(dest)
@@ -126,7 +131,12 @@ def process_folder(
             size = pixels.shape[1:]
             missing = _rows(pixels.shape[1:], batch) - len(pixels)
             padded = np.concatenate([pixels, np.repeat(pixels[-1:], missing, 0)])
-            results = np.asarray(apply(padded))[: len(pixels)]
+            try:
+                results = _within_memory(apply, padded)[: len(pixels)]
+            except TooLarge as large:
+                report.broken += [BadExample(name, str(large)) for name in names]
+                bar.update(len(names))
+                continue
             for name, image, result in zip(names, pixels, results, strict=True):
                 saves.append(pool.submit(_save, dest, name, write(name, image, result), outputs is not None))
             while len(saves) > 4 * batch:
@@ -159,13 +169,42 @@ def process_picture(
         pixels = decode_image(source, source.name, channels)
     except BadExample as bad:
         raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
-    result = np.asarray(apply(pixels[None]))[0]
+    try:
+        result = _within_memory(apply, pixels[None])[0]
+    except TooLarge as large:
+        raise UserError(f"{source}: expected a picture that fits into memory, found {large}") from None
     images = {name: result} if outputs is None else outputs(name, pixels, result)
     for relative in images:
         if (folder / relative).exists() and not overwrite:
             raise UserError(f"{folder / relative}: expected a new file, found one; --overwrite replaces it")
     _save(folder, name, images, marked=False)
     return Report(folder, written=1)
+
+
+class TooLarge(Exception):
+    """A picture that the device has not enough memory for."""
+
+
+def _within_memory(apply: Apply, pixels: np.ndarray) -> np.ndarray:
+    """``apply(pixels)``; raises TooLarge where the device's memory does not suffice."""
+    try:
+        return np.asarray(apply(pixels))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise TooLarge(f"{pixels.shape[2]}x{pixels.shape[1]} pixels, too many for this device's memory") from None
+
+
+def _expect_own_stems(source: Path, images: list[str]) -> None:
+    """Raises UserError where two images differ by their endings alone."""
+    stems: dict[Path, str] = {}
+    for name in images:
+        other = stems.setdefault(Path(name).with_suffix(""), name)
+        if other != name:
+            raise UserError(
+                f"{source}: expected images whose names differ by more than their endings, since results are PNG, "
+                f"found {other} and {name}"
+            )
 
 
 def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:

@@ -119,7 +119,7 @@ def edit_folder(
             "step": model.step,
             "texts": list(texts),
         }
-        options: dict[str, Any] = {"channels": channels, "batch": batch, "overwrite": overwrite}
+        options: dict[str, Any] = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
         report = process_folder(source, dest, apply, outputs=outputs, stamp=stamp, **options)
     if len(texts) > 1 and jax.process_index() == 0:
         root = source.parent if source.is_file() else source

@@ -321,7 +321,8 @@ def redirect_folder(
     if own_name:
         report = process_picture(source, folder, apply, name=own_name, outputs=outputs, overwrite=overwrite)
     else:
-        report = process_folder(source, folder, apply, outputs=outputs, stamp=stamp, batch=batch, overwrite=overwrite)
+        options: dict[str, Any] = {"by_stem": bool(sweep), "batch": batch, "overwrite": overwrite}
+        report = process_folder(source, folder, apply, outputs=outputs, stamp=stamp, **options)
     _tell(job.warnings)
     return report
 

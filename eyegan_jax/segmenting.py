@@ -18,6 +18,9 @@ from eyegan_jax.systems.segmenter import PUPIL
 STATE = ("average",)
 """What a segmenter's state holds for use after training."""
 
+TALLEST = 3.0
+"""Height over width of the tallest picture that keeps its proportions."""
+
 
 def class_probabilities(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 images ``[B, H, W, 1 or 3]`` of any size to class probabilities ``[B, H, W, 4]``."""
@@ -30,12 +33,13 @@ def segment_images(model: Model, images: jax.Array) -> jax.Array:
     """Masks uint8 ``[B, H, W]`` with OpenEDS ids of uint8 ``images [B, H, W, 1 or 3]`` of any size.
 
     The network sees the images at the width that it was trained at, its probabilities are brought back: a pupil of
-    60 pixels means nothing to a network that has learned from pupils of 15.
+    60 pixels means nothing to a network that has learned from pupils of 15. What is taller than :data:`TALLEST` is
+    squeezed: no picture of an eye is, and a line of pixels would become one of thousands of rows.
     """
     system: Any = systems.build_system(model.config)
     height, width = images.shape[1:3]
     seen_width = model.config.image_shape[1]
-    seen = (max(1, round(height * seen_width / width)), seen_width)
+    seen = (max(1, round(min(height * seen_width / width, TALLEST * seen_width))), seen_width)
     if seen != (height, width):
         small = jax.image.resize(images.astype(jnp.float32), (len(images), *seen, images.shape[-1]), "linear")
         images = jnp.round(small).astype(jnp.uint8)
@@ -60,6 +64,7 @@ def segment_folder(source: Path, dest: Path, checkpoint: Path, *, batch: int = 3
         dest,
         lambda x: np.asarray(apply(x)),
         outputs=_mask_and_overlay,
+        by_stem=True,
         stamp=stamp,
         channels=1,
         batch=batch,

@@ -103,5 +103,5 @@ def synthesize_folder(
         "between": between,
     }
     return process_folder(
-        masks, dest, apply, outputs=outputs, stamp=stamp, channels=1, batch=batch, overwrite=overwrite
+        masks, dest, apply, outputs=outputs, by_stem=True, stamp=stamp, channels=1, batch=batch, overwrite=overwrite
     )

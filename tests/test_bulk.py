@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from eyegan_jax import bulk, commands, compiler
-from eyegan_jax.bulk import MANIFEST, process_folder
+from eyegan_jax.bulk import MANIFEST, process_folder, process_picture
 from eyegan_jax.data.decode import decode_image
 from eyegan_jax.errors import UserError
 from eyegan_jax.models import released
@@ -105,6 +105,35 @@ def test_large_pictures_come_in_small_batches(tmp_path):
     for i in range(3):
         expected = 255 - np.asarray(picture(720, 1280, seed=i))
         np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i}.png"), expected)
+
+
+def test_a_picture_too_large_for_the_memory_is_named_and_the_rest_done(source, tmp_path):
+    def apply(images):
+        if images.shape[1] == 20:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 60421018640 bytes.")
+        return invert(images)
+
+    report = process_folder(source, tmp_path / "dest", apply, stamp=STAMP, batch=4)
+    assert report.written == 6
+    (large,) = (bad for bad in report.broken if bad.name == "b/deep er/colour.png")
+    assert large.reason == "24x20 pixels, too many for this device's memory"
+    with pytest.raises(UserError, match="fits into memory, found 24x20 pixels"):
+        process_picture(source / "b" / "deep er" / "colour.png", tmp_path / "one", apply)
+
+    def fail(images):
+        raise jax.errors.JaxRuntimeError("INTERNAL: the device failed")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="the device failed"):
+        process_folder(source, tmp_path / "other", fail, stamp=STAMP)
+
+
+def test_pictures_whose_results_would_have_one_name_are_refused(source, tmp_path):
+    """a.png and a.jpg, both written to masks/a.png: one of them would be lost."""
+    picture(12, 16).convert("RGB").save(source / "a" / "3.jpg")
+    with pytest.raises(UserError, match=r"differ by more than their endings, .* found a/3\.jpg and a/3\.png"):
+        process_folder(source, tmp_path / "dest", invert, stamp=STAMP, by_stem=True)
+    assert not (tmp_path / "dest").exists()
+    assert process_folder(source, tmp_path / "dest", invert, stamp=STAMP).written == 8
 
 
 def test_pictures_of_all_sizes_neither_pile_up_nor_fill_the_process(tmp_path, monkeypatch):

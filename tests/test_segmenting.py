@@ -60,3 +60,17 @@ def test_overlay_tints_classes_and_leaves_skin():
     result = overlay(image, mask)
     assert (result[0, 0] == 100).all()
     np.testing.assert_allclose(result[1, 1], 0.65 * 100 + 0.35 * MASK_COLOURS[3], atol=1)
+
+
+def test_a_line_of_pixels_does_not_become_thousands_of_rows(checkpoint):
+    """300x2 pixels took gigabytes: brought to the network's width they had 24,000 rows."""
+    model = load_model(checkpoint, ("average",))
+
+    def needed(height, width):
+        image = np.zeros((1, height, width, 1), np.uint8)
+        compiled = jax.jit(lambda x: segment_images(model, x)).lower(image).compile()
+        assert compiled(image).shape == (1, height, width)
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert needed(300, 2) < 4 * needed(48, 32)
+    assert needed(1, 200) < 2 * needed(48, 32)
