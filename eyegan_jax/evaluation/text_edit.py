@@ -46,7 +46,11 @@ SHOWN = 192
 EXAMPLES = 64
 """Unseen people of whom the figure shows the first that suit."""
 
-COLUMNS = ("success", "drift", "precision", "l1_truth", "rmse_truth", "kid", "as_is_l1", "as_is_median", "floor_l1")
+STILL = 2
+"""Gray levels by which a true edit changes pixels that it leaves alone, at most: the sensor's noise is the same."""
+
+COLUMNS = ("success", "drift", "precision", "l1_truth", "still_l1", "kid", "as_is_l1", "as_is_median", "floor_l1")
+"""Of the table; the root mean square and figures by attribute are in the record."""
 
 Edit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """uint8 images ``[N, H, W, C]`` and tokens ``[N, L]`` to uint8 images."""
@@ -107,6 +111,8 @@ def judge(
         do not change. precision: ``(1 - mean |edited - source|) success``, differences as share of the range
         (manipulative precision, ManiGAN, with the reader's verdict in place of a text-image cosine).
     l1_truth, rmse_truth: gray levels to the true edited picture; kid: to the set of true edited pictures.
+    still_l1: change in gray levels of pixels that the true edit leaves alone (:data:`STILL`). Both distances also by
+        attribute, over pairs in which it alone is to change.
     """
     asked = changed(task, attributes)
     before, found = reader.read(task["image"]), reader.read(edited)
@@ -116,18 +122,35 @@ def judge(
     success = {a: _percent(right[:, i], asked[:, i]) for i, a in enumerate(ATTRIBUTES) if a in attributes}
     drift = {a: _percent(moved[:, i], stays[:, i]) for i, a in enumerate(ATTRIBUTES) if a in attributes}
     mean_success, mean_drift = (Mean(values.values()).result()["mean"] for values in (success, drift))
-    difference = np.abs(edited.astype(np.float64) - task["image"]).mean() / 255.0
+    alone = asked & (asked.sum(1, keepdims=True) == 1)
+    change, error = (np.abs(edited.astype(np.float32) - task[name]) for name in ("image", "target_image"))
+    share_kept = 1.0 - float(change.mean(dtype=np.float64)) / 255.0
+    still = np.abs(task["target_image"].astype(int) - task["image"]).max(-1) <= STILL
+
+    def by_attribute(distance: Callable[[np.ndarray], float | None]) -> dict[str, float | None]:
+        return {a: distance(alone[:, i]) for i, a in enumerate(ATTRIBUTES) if a in attributes}
+
+    def moved_of(rows: np.ndarray) -> float | None:
+        return _mean(change[rows].mean(-1)[still[rows]])
+
     return {
         "success": mean_success,
         "drift": mean_drift,
-        "precision": None if mean_success is None else (1.0 - difference) * mean_success / 100.0,
-        "l1_truth": float(np.abs(edited.astype(np.float64) - task["target_image"]).mean()),
+        "precision": None if mean_success is None else share_kept * mean_success / 100.0,
+        "l1_truth": float(error.mean(dtype=np.float64)),
+        "still_l1": moved_of(np.ones(len(edited), bool)),
         "rmse_truth": float(rmse(edited, task["target_image"]).mean()),
         "kid": image_distances(edited, task["target_image"], seed)["kid"]["mean"],  # type: ignore[index]
         "success_by_attribute": success,
         "drift_by_attribute": drift,
+        "l1_truth_by_attribute": by_attribute(lambda rows: _mean(error[rows])),
+        "still_l1_by_attribute": by_attribute(moved_of),
         "pairs": len(edited),
     }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean(dtype=np.float64)) if values.size else None
 
 
 def _percent(values: np.ndarray, where: np.ndarray) -> float | None:

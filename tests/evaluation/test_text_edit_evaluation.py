@@ -65,6 +65,31 @@ def test_success_is_by_attribute_and_drift_is_what_should_have_stayed(task):
     assert found["drift_by_attribute"] == {"iris": 0.0, "pupil": 0.0, "lid": pytest.approx(100 * 10 / 35)}
 
 
+def test_what_the_truth_leaves_alone_is_looked_at_by_itself(task):
+    """Three gray levels more in twelve rows of the first half's pictures, a wrong pixel where the truth changes."""
+    for name in ("image", "target_image"):
+        task[name] = np.minimum(task[name], 250)
+    made = task["target_image"].copy()
+    made[:20, 12:] += 3
+    places = np.abs(task["target_image"].astype(int) - task["image"]).max(-1) > 2  # where bins are written
+    made[places] ^= 64
+    found = judge(made, task, READER, EDITED)
+    counts = (~places).sum((1, 2))
+    added = 3 * 12 * 32 * 20
+    assert found["still_l1_by_attribute"] == {
+        "iris": pytest.approx(added / counts[:20].sum()),
+        "pupil": 0.0,
+        "lid": None,
+    }
+    assert found["still_l1"] == pytest.approx(added / counts.sum())
+    errors = np.abs(made.astype(int) - task["target_image"]).mean((1, 2, 3))
+    assert found["l1_truth_by_attribute"] == {
+        "iris": pytest.approx(errors[:20].mean(), rel=1e-5),
+        "pupil": pytest.approx(errors[20:].mean(), rel=1e-5),
+        "lid": None,
+    }
+
+
 def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(task):
     nothing = TOKENISER.encode("same eye")
 
