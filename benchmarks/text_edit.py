@@ -99,9 +99,9 @@ def as_text(table: dict) -> str:
     return "\n".join(lines)
 
 
-def draw(arguments: argparse.Namespace, config) -> None:
+def draw(arguments: argparse.Namespace, config, others: dict[str, Model]) -> None:
     """The figures of the docs: the full system's edits (or the first arm's), and one eye's by every arm; first seed."""
-    models = {arm: trained(arguments, arm, arguments.seeds[0]) for arm in arguments.arms} | beside(arguments)
+    models = {arm: trained(arguments, arm, arguments.seeds[0]) for arm in arguments.arms} | others
     shown, rows = models.get("full", next(iter(models.values()))), config.evaluation.rows
     images, real = judging.example_eyes(config, rows), real_eyes(judging.REAL_SET, judging.shown_shape(config), rows)
     sheets = {"": judging.sheet(shown, images), "_arms": judging.sheet_of_models(models, images[0])}
@@ -116,11 +116,6 @@ def draw(arguments: argparse.Namespace, config) -> None:
 
 def trained(arguments: argparse.Namespace, arm: str, seed: int) -> Model:
     return load_model(arguments.workdir / f"seed{seed}" / arm, judging.STATE)
-
-
-def beside(arguments: argparse.Namespace) -> dict[str, Model]:
-    """The models of ``--models``."""
-    return {name: load_model(folder, judging.STATE) for name, folder in arguments.models.items()}
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -143,26 +138,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     startup.start()
-    arguments.workdir, arguments.models = arguments.workdir.resolve(), dict(arguments.models)
+    arguments.workdir = arguments.workdir.resolve()
+    # First: a folder that is not there should not be found out after hours.
+    others = {name: load_model(folder, judging.STATE) for name, folder in arguments.models}
     if arguments.smoke:
         arguments.variant = "smoke"
     config = training_config(arguments, "full", 1000)
     task = judging.make_task(config)
     reader = train_reader(config, arguments.workdir / "reader.msgpack")
     print("reader:", json.dumps(reader.accuracy), flush=True)
-    table = judging.judge_arms(beside(arguments), task, reader, config)
+    table = judging.judge_arms(others, task, reader, config)
     for arm in arguments.arms:
         table[arm] = over_seeds([judge_arm(arguments, arm, seed, task, reader) for seed in arguments.seeds])
         print(as_text({arm: table[arm]}), flush=True)
     found = {"table": table, "reader_accuracy": reader.accuracy}
     found["against_goals"] = {arm: against_goals(table[arm]) for arm in arguments.arms}
-    draw(arguments, config)
+    draw(arguments, config, others)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
     command += f" --arms {' '.join(arguments.arms)} --seeds {' '.join(map(str, arguments.seeds))}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
-    if arguments.models:
-        command += f" --models {' '.join(f'{name}=FOLDER' for name in arguments.models)}"
+    if others:
+        command += f" --models {' '.join(f'{name}=FOLDER' for name in others)}"
     name = record_name("text_edit", arguments.variant)
     path = results.record(name, command, config, found, arguments.seeds, arguments.out / "results")
     print(f"over {len(arguments.seeds)} seed(s)\n{as_text(table)}\nwritten: {path}")

@@ -9,7 +9,7 @@ variants:  smoke       the real code with tiny networks
            dong        the baseline of Dong et al. 2017: sentence-level critic, frozen text, no reconstruction
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
-           supervised  without critics: the true edits are the only teacher; minutes; comes with the package
+           supervised  without critics: the true edits are the only teacher; minutes
            continued   supervised, going on from the package's model: 100 minutes of one CPU core; with
                        --config.start.painter=RUN from a training of your own
            whole_pictures  supervised, with an L1 that counts all pixels alike

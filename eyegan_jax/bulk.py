@@ -129,10 +129,8 @@ def process_folder(
             if pixels.shape[1:] != size:
                 make_room()
             size = pixels.shape[1:]
-            missing = _rows(pixels.shape[1:], batch) - len(pixels)
-            padded = np.concatenate([pixels, np.repeat(pixels[-1:], missing, 0)])
             try:
-                results = _within_memory(apply, padded)[: len(pixels)]
+                results = _within_memory(apply, pixels, _rows(pixels.shape[1:], batch))
             except TooLarge as large:
                 report.broken += [BadExample(name, str(large)) for name in names]
                 bar.update(len(names))
@@ -170,7 +168,7 @@ def process_picture(
     except BadExample as bad:
         raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
     try:
-        result = _within_memory(apply, pixels[None])[0]
+        result = _within_memory(apply, pixels[None], 1)[0]
     except TooLarge as large:
         raise UserError(f"{source}: expected a picture that fits into memory, found {large}") from None
     images = {name: result} if outputs is None else outputs(name, pixels, result)
@@ -185,13 +183,19 @@ class TooLarge(Exception):
     """A picture that the device has not enough memory for."""
 
 
-def _within_memory(apply: Apply, pixels: np.ndarray) -> np.ndarray:
-    """``apply(pixels)``; raises TooLarge where the device's memory does not suffice."""
+def _within_memory(apply: Apply, pixels: np.ndarray, rows: int) -> np.ndarray:
+    """``apply(pixels)``, padded to ``rows``, or one by one where that does not fit into the device's memory.
+
+    Raises TooLarge where not even one does.
+    """
+    padded = np.concatenate([pixels, np.repeat(pixels[-1:], rows - len(pixels), 0)])
     try:
-        return np.asarray(apply(pixels))
+        return np.asarray(apply(padded))[: len(pixels)]
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
+        if rows > 1:
+            return np.concatenate([_within_memory(apply, image[None], 1) for image in pixels])
         raise TooLarge(f"{pixels.shape[2]}x{pixels.shape[1]} pixels, too many for this device's memory") from None
 
 

@@ -101,7 +101,8 @@ def test_large_pictures_come_in_small_batches(tmp_path):
         return invert(images)
 
     assert process_folder(tmp_path / "source", tmp_path / "dest", apply, stamp=STAMP).written == 3
-    assert set(shapes) == {(1, 720, 1280, 1)}
+    assert len(set(shapes)) == 1 and np.prod(shapes[0]) <= bulk.PIXELS
+    assert shapes[0] == (1, 720, 1280, 1)
     for i in range(3):
         expected = 255 - np.asarray(picture(720, 1280, seed=i))
         np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i}.png"), expected)
@@ -119,6 +120,15 @@ def test_a_picture_too_large_for_the_memory_is_named_and_the_rest_done(source, t
     assert large.reason == "24x20 pixels, too many for this device's memory"
     with pytest.raises(UserError, match="fits into memory, found 24x20 pixels"):
         process_picture(source / "b" / "deep er" / "colour.png", tmp_path / "one", apply)
+
+    def short(images):
+        if len(images) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate.")
+        return invert(images)
+
+    # Where a batch is too much, pictures go one by one, and none is lost.
+    assert process_folder(source, tmp_path / "singly", short, stamp=STAMP, batch=4).written == 7
+    np.testing.assert_array_equal(read(tmp_path / "singly" / "a" / "3.png"), 255 - read(source / "a" / "3.png"))
 
     def fail(images):
         raise jax.errors.JaxRuntimeError("INTERNAL: the device failed")

@@ -178,6 +178,7 @@ def sweep(view: View, sweeps: dict[str, tuple[int | None, float, float]]) -> dic
                     parts[type(part)] = part.replace(**{name: new})
             batch.append((parts.get(Subject, subjects), parts.get(Capture, captures)))
     everyone, taken = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batch)
+    # A camera that adapts goes by the skin in its own picture.
     stacked = (everyone, taken.replace(metered_melanin=everyone.melanin))
     rendered: list[np.ndarray] = []
     for start in range(0, len(batch), 9):
