@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from eyegan_jax.compiler import make_room
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.examples import BadExample
 from eyegan_jax.errors import UserError
+from eyegan_jax.files import write_atomically, write_text
 
 MANIFEST = "eyegan.json"
 TRUTH_FOLDERS = ("masks", "labels")
@@ -39,8 +39,8 @@ CPU_PIXELS = 2**16
 WAITING = 2**24
 """Most pixels of decoded pictures that wait for others of their size: 50 MB in colour."""
 
-Apply = Callable[[np.ndarray], np.ndarray]
-Outputs = Callable[[str, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+Apply = Callable[[Any], Any]
+Outputs = Callable[[str, np.ndarray, Any], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass
@@ -81,6 +81,7 @@ def process_folder(
     *,
     stamp: Mapping[str, Any],
     outputs: Outputs | None = None,
+    mixed: bool = False,
     by_stem: bool = False,
     channels: int | None = None,
     batch: int = 64,
@@ -90,6 +91,8 @@ def process_folder(
 
     apply: uint8 ``[batch, H, W, C]`` to an array with the same first axis. Images are grouped by size, and a group is
         always padded to the same number, so that each size is compiled once.
+    mixed: ``apply`` looks at pictures in a size of its own, so it gets lists of uint8 ``[H, W, C]``, at most ``batch``
+        long and alike in C alone, and gives one result for each.
     outputs: ``(name, image, result) -> {relative path: uint8 image}`` of one image; by default the result under its
         own name.
     by_stem: outputs are called as the image without its ending, so two that differ in that alone are refused.
@@ -110,7 +113,7 @@ def process_folder(
     report = Report(dest)
     for name in others[share]:
         if overwrite or not (dest / name).exists():
-            _write_atomically(dest / name, partial(shutil.copyfile, source / name))
+            write_atomically(dest / name, partial(shutil.copyfile, source / name))
             report.copied += 1
     write = outputs or (lambda name, image, result: {name: result})
     wanted = []
@@ -125,21 +128,19 @@ def process_folder(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, bar:
         saves: list[Future] = []
         size: tuple[int, ...] = ()
-        for names, pixels in _groups(pool, source, wanted, channels, batch, report, bar):
-            if pixels.shape[1:] != size:
+        for names, pixels in _groups(pool, source, wanted, channels, batch, mixed, report, bar):
+            if mixed or pixels[0].shape != size:
                 make_room()
-            size = pixels.shape[1:]
-            try:
-                results = _within_memory(apply, pixels, _rows(pixels.shape[1:], batch))
-            except TooLarge as large:
-                report.broken += [BadExample(name, str(large)) for name in names]
-                bar.update(len(names))
-                continue
+            size = pixels[0].shape
+            results = _within_memory(apply, pixels, 0 if mixed else _rows(size, batch))
             for name, image, result in zip(names, pixels, results, strict=True):
+                if isinstance(result, TooLarge):
+                    report.broken.append(BadExample(name, str(result)))
+                    continue
                 saves.append(pool.submit(_save, dest, name, write(name, image, result), outputs is not None))
+                report.written += 1
             while len(saves) > 4 * batch:
                 saves.pop(0).result()
-            report.written += len(names)
             bar.update(len(names))
         for save in saves:
             save.result()
@@ -161,16 +162,16 @@ def process_picture(
     channels: int | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """As :func:`process_folder` for the one picture ``source``: results below ``folder``, under ``name`` (its own)."""
+    """As a ``mixed`` :func:`process_folder` for the one picture ``source``: results below ``folder``, under ``name``
+    (its own)."""
     name = name or source.name
     try:
         pixels = decode_image(source, source.name, channels)
     except BadExample as bad:
         raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
-    try:
-        result = _within_memory(apply, pixels[None], 1)[0]
-    except TooLarge as large:
-        raise UserError(f"{source}: expected a picture that fits into memory, found {large}") from None
+    (result,) = _within_memory(apply, [pixels], 0)
+    if isinstance(result, TooLarge):
+        raise UserError(f"{source}: expected a picture that fits into memory, found {result}")
     images = {name: result} if outputs is None else outputs(name, pixels, result)
     for relative in images:
         if (folder / relative).exists() and not overwrite:
@@ -183,20 +184,22 @@ class TooLarge(Exception):
     """A picture that the device has not enough memory for."""
 
 
-def _within_memory(apply: Apply, pixels: np.ndarray, rows: int) -> np.ndarray:
-    """``apply(pixels)``, padded to ``rows``, or one by one where that does not fit into the device's memory.
+def _within_memory(apply: Apply, pictures: list[np.ndarray], rows: int) -> list[Any]:
+    """Results of ``apply``; where all pictures together are too much for the device's memory, of one after the other,
+    and TooLarge for one that is too much by itself.
 
-    Raises TooLarge where not even one does.
+    rows: the pictures, of one size, are filled up to an array of so many; 0 for a list of any sizes.
     """
-    padded = np.concatenate([pixels, np.repeat(pixels[-1:], rows - len(pixels), 0)])
     try:
-        return np.asarray(apply(padded))[: len(pixels)]
+        results = apply(np.stack(pictures + pictures[-1:] * (rows - len(pictures))) if rows else pictures)
+        return [results[i] for i in range(len(pictures))]
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        if rows > 1:
-            return np.concatenate([_within_memory(apply, image[None], 1) for image in pixels])
-        raise TooLarge(f"{pixels.shape[2]}x{pixels.shape[1]} pixels, too many for this device's memory") from None
+    if len(pictures) > 1 or rows > 1:
+        return [result for picture in pictures for result in _within_memory(apply, [picture], min(rows, 1))]
+    height, width = pictures[0].shape[:2]
+    return [TooLarge(f"{width}x{height} pixels, too many for this device's memory")]
 
 
 def _expect_own_stems(source: Path, images: list[str]) -> None:
@@ -248,7 +251,7 @@ def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:
             f"{dest}: expected a new or empty folder, found other files; choose another DEST or --overwrite"
         )
     if jax.process_index() == 0:
-        _write_atomically(manifest, lambda path: path.write_text(json.dumps(stamp, indent=2) + "\n"))
+        write_text(manifest, json.dumps(stamp, indent=2) + "\n")
 
 
 def _rows(shape: tuple[int, ...], batch: int) -> int:
@@ -263,12 +266,13 @@ def _groups(
     names: list[str],
     channels: int | None,
     batch: int,
+    mixed: bool,
     report: Report,
     bar: tqdm,
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Up to :func:`_rows` images of one size at a time; broken ones go to the report.
+) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Up to :func:`_rows` images of one size, or ``batch`` of any, at a time; broken ones go to the report.
 
-    Where more sizes come than may wait, the largest group does not wait any longer.
+    Where more pixels come than may wait, the largest group does not wait any longer.
     """
     waiting: dict[tuple, list[tuple[str, np.ndarray]]] = defaultdict(list)
     held = 0
@@ -289,17 +293,17 @@ def _groups(
             report.broken.append(bad)
             bar.update()
             continue
-        waiting[image.shape].append((name, image))
+        own = image.shape[2:] if mixed else image.shape
+        waiting[own].append((name, image))
         held += image.shape[0] * image.shape[1]
-        full = len(waiting[image.shape]) == _rows(image.shape, batch)
+        full = len(waiting[own]) == (batch if mixed else _rows(image.shape, batch))
         while full or held > WAITING:
-            shape = image.shape if full else max(waiting, key=lambda size: len(waiting[size]))
-            group = waiting.pop(shape)
-            held -= len(group) * shape[0] * shape[1]
-            yield [n for n, _ in group], np.stack([i for _, i in group])
+            group = waiting.pop(own if full else max(waiting, key=lambda kind: len(waiting[kind])))
+            held -= sum(i.shape[0] * i.shape[1] for _, i in group)
+            yield [n for n, _ in group], [i for _, i in group]
             full = False
     for group in waiting.values():
-        yield [n for n, _ in group], np.stack([i for _, i in group])
+        yield [n for n, _ in group], [i for _, i in group]
 
 
 def _save(dest: Path, name: str, images: Mapping[str, np.ndarray], marked: bool) -> None:
@@ -307,20 +311,11 @@ def _save(dest: Path, name: str, images: Mapping[str, np.ndarray], marked: bool)
         picture = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
         suffix = Path(relative).suffix.lower()
         options: Any = {"quality": 95} if suffix in (".jpg", ".jpeg") else {}
-        _write_atomically(dest / relative, partial(picture.save, **options))
+        write_atomically(dest / relative, partial(picture.save, **options))
     if marked:
-        _write_atomically(_done_marker(dest, name), lambda path: path.write_text(""))
+        write_text(_done_marker(dest, name), "")
 
 
 def _done_marker(dest: Path, name: str) -> Path:
     """Where a job with several outputs per image notes that all of them are written."""
     return dest / ".done" / f"{name}.done"
-
-
-def _write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside ``path`` and rename: a file is whole or absent, whenever the process is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
-        draft = Path(folder) / path.name
-        write(draft)
-        os.replace(draft, path)

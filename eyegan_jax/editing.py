@@ -16,9 +16,11 @@ from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.errors import UserError
-from eyegan_jax.images import to_float, to_uint8
-from eyegan_jax.layers.detail import changed
+from eyegan_jax.evaluation.batches import in_batches
+from eyegan_jax.images import Pictures, to_float
+from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import Model, load_model
+from eyegan_jax.own_resolution import changed_picture
 from eyegan_jax.simulator.captions import parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 
@@ -49,12 +51,12 @@ def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> np.
     return np.stack([tokeniser.encode(spelled_out(text) if simulated else text) for text in texts])
 
 
-def editor(model: Model, texts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 ``[N, H, W, C]`` of any one size to uint8 ``[N, T, h, w, C]``: the middle of each picture,
+def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pictures], list[np.ndarray]]:
+    """A function from pictures, uint8 ``[H, W, C]`` of any sizes, to one uint8 ``[T, h, w, C]`` for each: its middle,
     in the model's proportions and at its own resolution, as each of the sentences asks.
 
-    What moves and what is painted is found at the model's size and done to the picture's own pixels. Raises UserError
-    for sentences that are refused, see :func:`encode_texts`.
+    What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and done to each
+    picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
     """
     system: Any = systems.build_system(model.config)
     tokens, shape = jnp.asarray(encode_texts(model.config, texts)), model.config.image_shape
@@ -65,17 +67,19 @@ def editor(model: Model, texts: Sequence[str]) -> Callable[[np.ndarray], np.ndar
             sentences = jnp.broadcast_to(sentence, (len(seen), len(sentence)))
             return system.change(model.params["average"], to_float(seen), sentences)
 
-        return jax.lax.map(change, tokens)
+        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), jax.lax.map(change, tokens))
 
-    @jax.jit  # by itself: what is compiled for every size of pictures is small
-    def apply(fine, changes):
-        edited = jax.lax.map(lambda change: to_uint8(changed(to_float(fine), change)), changes)
-        return jnp.moveaxis(edited, 0, 1)
-
-    def edit(images: np.ndarray) -> np.ndarray:
-        left, top, right, bottom = box = middle_box(images.shape[1], images.shape[2], shape)
-        seen = np.stack([resample(image, box, shape[0], shape[1]) for image in images])
-        return np.asarray(apply(images[:, top:bottom, left:right], find(seen)))
+    def edit(images: Pictures) -> list[np.ndarray]:
+        boxes = [middle_box(image.shape[0], image.shape[1], shape) for image in images]
+        seen = np.stack([resample(image, box, *shape[:2]) for image, box in zip(images, boxes, strict=True)])
+        middles = [
+            image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
+        ]
+        changes = zip(*in_batches(find, seen, batch), strict=True)  # of one picture each
+        return [
+            np.stack([changed_picture(middle, Change(*one)) for one in zip(*change, strict=True)])
+            for middle, change in zip(middles, changes, strict=True)
+        ]
 
     return edit
 
@@ -99,7 +103,7 @@ def edit_folder(
     """
     source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
-    apply, names = editor(model, texts), folder_names(texts)
+    apply, names = editor(model, texts, 1 if source.is_file() else batch), folder_names(texts)
     channels = model.config.image_shape[2]
 
     def places(name: str) -> list[Path]:
@@ -111,7 +115,8 @@ def edit_folder(
         return {place.as_posix(): result for place, result in zip(places(name), edited, strict=True)}
 
     if source.is_file():
-        report = process_picture(source, dest, apply, outputs=outputs, channels=channels, overwrite=overwrite)
+        options: dict[str, Any] = {"channels": channels, "overwrite": overwrite}
+        report = process_picture(source, dest, apply, outputs=outputs, **options)
     else:
         stamp = {
             "command": "edit",
@@ -119,8 +124,8 @@ def edit_folder(
             "step": model.step,
             "texts": list(texts),
         }
-        options: dict[str, Any] = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
-        report = process_folder(source, dest, apply, outputs=outputs, stamp=stamp, **options)
+        options = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
+        report = process_folder(source, dest, apply, outputs=outputs, mixed=True, stamp=stamp, **options)
     if len(texts) > 1 and jax.process_index() == 0:
         root = source.parent if source.is_file() else source
         files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)

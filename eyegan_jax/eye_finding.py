@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
+from eyegan_jax.images import Pictures
+from eyegan_jax.own_resolution import rounded_up
 
 OPENING_WIDTH = 0.62
 """Width of the lid opening over that of a picture of an eye, as the simulator frames it."""
@@ -40,7 +42,7 @@ def certainty_of(probabilities):
 
 
 def frame_eyes(
-    masks: Callable[[np.ndarray], np.ndarray], pictures: Sequence[np.ndarray], shape: Sequence[int]
+    masks: Callable[[np.ndarray], np.ndarray], pictures: Pictures, shape: Sequence[int]
 ) -> list[tuple[int, int, int, int]]:
     """For each uint8 picture ``[H, W, C]`` of an eye the box (left, top, right, bottom) that a model shall see.
 
@@ -97,7 +99,9 @@ def find_eye(
             break
         tall = max(8, round(height * wide / width))
         small = in_channels(resample(photo, (0, 0, width, height), tall, wide), shape[2])
-        probability = np.asarray(masks(small[None]))[0]
+        # Photos of like proportions share a program.
+        small = np.pad(small, ((0, rounded_up(tall) - tall), (0, 0), (0, 0)), mode="edge")
+        probability = np.asarray(masks(small[None]))[0, :tall]
         part = probability.argmax(-1)
         regions, _ = ndimage.label(part > 0)
         for number, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):

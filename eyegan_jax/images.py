@@ -1,6 +1,12 @@
 """Pixel conventions: uint8 on disk and in memory, float32 in [-1, 1] inside the networks, NHWC."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
+import numpy as np
+
+Pictures = Sequence[np.ndarray] | np.ndarray
+"""uint8 ``[H, W, C]`` each: of different heights and widths, or in one array."""
 
 
 def to_float(image):

@@ -23,9 +23,10 @@ from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.eye_finding import certainty_of, find_eye, frame_eyes, opening_of
-from eyegan_jax.images import to_float, to_gray, to_uint8
-from eyegan_jax.layers.detail import Change, changed
+from eyegan_jax.images import Pictures, to_float, to_gray, to_uint8
+from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import Model, load_model, released
+from eyegan_jax.own_resolution import changed_picture
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.systems.redirect import REACH
 
@@ -133,7 +134,7 @@ def redirector(model: Model, batch: int = 16) -> Redirector:
     return Redirector(model.config.image_shape, partial(in_batches, look, size=batch), change_all, masks)
 
 
-def framed(tool: Redirector, pictures: Sequence[np.ndarray]) -> list[Box]:
+def framed(tool: Redirector, pictures: Pictures) -> list[Box]:
     """The part of each picture that the model shall see: its middle, or more than the whole of a close-up."""
     if tool.masks is None:
         return [middle_box(picture.shape[0], picture.shape[1], tool.shape) for picture in pictures]
@@ -161,8 +162,9 @@ class Redirected:
     warning: str = ""
 
 
-def redirect_pictures(tool: Redirector, pictures: np.ndarray, boxes: Sequence[Box], wish: Wish) -> list[Redirected]:
-    """Every picture of uint8 ``[N, H, W, 1 or 3]`` with the eye in its box turned; the rest stays as it is.
+def redirect_pictures(tool: Redirector, pictures: Pictures, boxes: Sequence[Box], wish: Wish) -> list[Redirected]:
+    """Every picture, uint8 ``[H, W, C]`` of any size, all gray or all in colour, with the eye in its box turned; the
+    rest stays as it is.
 
     A gaze beyond :data:`REACH` is drawn at its border, a picture without an open eye is left alone, and one in which
     the model is unsure of the eye (:data:`LEAST_CERTAINTY`) is turned; each comes with a warning. Where the model is
@@ -205,7 +207,7 @@ def paste(picture: np.ndarray, box: Box, change: Change) -> np.ndarray:
     here = resample(picture, box, bottom - top, right - left)
     there = (slice(max(top, 0), bottom), slice(max(left, 0), right))
     channels = max(here.shape[-1], change.edited.shape[-1])
-    made = in_channels(np.asarray(_done(in_channels(here, channels), change)), picture.shape[-1])
+    made = in_channels(changed_picture(in_channels(here, channels), change), picture.shape[-1])
     made = made[max(-top, 0) :, max(-left, 0) :]
     around = picture[there]
     made = made[: around.shape[0], : around.shape[1]].astype(np.float32)
@@ -214,11 +216,6 @@ def paste(picture: np.ndarray, box: Box, change: Change) -> np.ndarray:
     result = picture.copy()
     result[there] = np.rint(around + (made - around) * fade[..., None]).astype(np.uint8)
     return result
-
-
-@jax.jit
-def _done(image, change: Change):
-    return to_uint8(changed(to_float(image[None]), jax.tree.map(lambda leaf: leaf[None], change)))[0]
 
 
 def _fade(size: int, open_start: bool, open_end: bool) -> np.ndarray:
@@ -239,23 +236,17 @@ class _Job:
     find: Callable[[np.ndarray], Box | None] | None
     warnings: dict[str, str] = field(default_factory=dict)
 
-    def boxes(self, pictures: np.ndarray) -> list[Box]:
+    def boxes(self, pictures: Pictures) -> list[Box]:
         if self.box is not None:
             return [self.box] * len(pictures)
         if self.find is None:
-            return framed(self.tool, list(pictures))
+            return framed(self.tool, pictures)
         return [self.find(picture) or framed(self.tool, [picture])[0] for picture in pictures]
 
     def outputs(self, name: str, result: Redirected) -> dict[str, np.ndarray]:
         if result.warning:
             self.warnings[name] = result.warning
         return {name: result.image}
-
-
-def _objects(items: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(items), object)
-    array[:] = items
-    return array
 
 
 def redirect_folder(
@@ -279,7 +270,7 @@ def redirect_folder(
     """
     source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
-    tool = redirector(model, batch)
+    tool = redirector(model, 1 if source.is_file() else batch)
     if sweep == 1 or sweep < 0:
         raise UserError(f"--sweep: expected at least 2 steps, found {sweep}")
     job = _Job(tool, wish, box, eye_finder(tool.shape) if paste and box is None else None)
@@ -289,13 +280,13 @@ def redirect_folder(
     else:
         folder, own_name = dest, ""
 
-    def apply(pictures: np.ndarray) -> np.ndarray:
-        _check_box(box, pictures.shape[1:3])
+    def apply(pictures: Pictures) -> Sequence[Any]:
+        for picture in pictures:
+            _check_box(box, picture.shape[:2])
         boxes = job.boxes(pictures)
         if sweep:
-            frames = [redirect_pictures(tool, pictures, boxes, w) for w in _path(wish, sweep)]
-            return _objects([list(each) for each in zip(*frames, strict=True)])
-        return _objects(redirect_pictures(tool, pictures, boxes, wish))
+            return list(zip(*(redirect_pictures(tool, pictures, boxes, w) for w in _path(wish, sweep)), strict=True))
+        return redirect_pictures(tool, pictures, boxes, wish)
 
     def outputs(name: str, picture: np.ndarray, result: Any) -> dict[str, np.ndarray]:
         if not sweep:
@@ -319,10 +310,11 @@ def redirect_folder(
         "sweep": sweep,
     }
     if own_name:
-        report = process_picture(source, folder, apply, name=own_name, outputs=outputs, overwrite=overwrite)
+        named: dict[str, Any] = {"name": own_name, "overwrite": overwrite}
+        report = process_picture(source, folder, apply, outputs=outputs, **named)
     else:
         options: dict[str, Any] = {"by_stem": bool(sweep), "batch": batch, "overwrite": overwrite}
-        report = process_folder(source, folder, apply, outputs=outputs, stamp=stamp, **options)
+        report = process_folder(source, folder, apply, outputs=outputs, mixed=True, stamp=stamp, **options)
     _tell(job.warnings)
     return report
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from functools import partial
 
 import flax.traverse_util
 import jax
@@ -119,7 +120,7 @@ def test_a_picture_too_large_for_the_memory_is_named_and_the_rest_done(source, t
     (large,) = (bad for bad in report.broken if bad.name == "b/deep er/colour.png")
     assert large.reason == "24x20 pixels, too many for this device's memory"
     with pytest.raises(UserError, match="fits into memory, found 24x20 pixels"):
-        process_picture(source / "b" / "deep er" / "colour.png", tmp_path / "one", apply)
+        process_picture(source / "b" / "deep er" / "colour.png", tmp_path / "one", lambda x: apply(np.stack(x)))
 
     def short(images):
         if len(images) > 1:
@@ -173,6 +174,38 @@ def test_pictures_of_all_sizes_neither_pile_up_nor_fill_the_process(tmp_path, mo
         np.testing.assert_array_equal(read(tmp_path / "dest" / f"{i:02d}.png"), expected)
     assert seen[0] < 20
     assert len(set(sizes)) == 35 and max(programs) == 1
+
+
+def test_pictures_of_mixed_sizes_go_through_together(source, tmp_path, monkeypatch):
+    groups = []
+
+    def apply(pictures, largest=12 * 16 * 4):
+        groups.append([image.shape for image in pictures])
+        if sum(image.size for image in pictures) > largest:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 60421018640 bytes.")
+        return [255 - image for image in pictures]
+
+    picture(9, 31, seed=7).save(source / "a" / "5.png")
+    assert (
+        process_folder(source, tmp_path / "dest", partial(apply, largest=10**6), stamp=STAMP, mixed=True).written == 8
+    )
+    # Gray with gray, colour with colour, whatever their sizes.
+    assert sorted(len(group) for group in groups) == [1, 7]
+    assert {shape[2] for shape in max(groups, key=len)} == {1} and len(set(max(groups, key=len))) == 2
+    for name in [*GOOD[:6], "a/5.png"]:
+        np.testing.assert_array_equal(read(tmp_path / "dest" / name), 255 - read(source / name))
+    groups.clear()
+    report = process_folder(source, tmp_path / "two", partial(apply, largest=10**6), stamp=STAMP, mixed=True, batch=2)
+    assert report.written == 8 and max(map(len, groups)) == 2
+    # What does not fit together goes one by one, and what does not fit alone is named.
+    report = process_folder(source, tmp_path / "small", apply, stamp=STAMP, mixed=True)
+    assert report.written == 7 and "b/deep er/colour.png" in {bad.name for bad in report.broken}
+    np.testing.assert_array_equal(read(tmp_path / "small" / "a" / "5.png"), 255 - read(source / "a" / "5.png"))
+    # Few large ones wait.
+    monkeypatch.setattr(bulk, "WAITING", 2 * 12 * 16)
+    groups.clear()
+    process_folder(source, tmp_path / "few", partial(apply, largest=10**6), stamp=STAMP, mixed=True)
+    assert max(map(len, groups)) == 3
 
 
 def test_an_interrupted_job_goes_on_where_it_stopped(source, tmp_path):

@@ -81,6 +81,20 @@ def test_a_model_that_has_learnt_nothing_returns_every_pixel(checkpoint):
     np.testing.assert_array_equal(same, np.broadcast_to(noise[:, None], (1, 2, 48, 72, 3)))
 
 
+def test_crops_of_many_sizes_are_edited_as_each_would_be_alone_and_by_few_programs(checkpoint, monkeypatch):
+    """As a detector makes them."""
+    edit = editor(load_model(checkpoint, ("average",)), TEXTS, 4)
+    rng = np.random.default_rng(5)
+    crops = [rng.integers(0, 256, (33 + i, 49 + i, 3), dtype=np.uint8) for i in range(9)]
+    made = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, _, **other: made.append(event))
+    together = edit(crops)
+    compiled = sum("backend_compile" in event for event in made)
+    assert 0 < compiled < len(crops)
+    for crop, result in zip(crops, together, strict=True):
+        np.testing.assert_allclose(edit([crop])[0].astype(int), result, atol=1)
+
+
 def test_a_single_picture_through_the_command(checkpoint, eyes, tmp_path, capsys):
     arguments = [
         "edit",

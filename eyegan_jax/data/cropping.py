@@ -15,6 +15,7 @@ from eyegan_jax.data.labels import angles_from_gaze
 from eyegan_jax.data.sets import summarise_bad
 from eyegan_jax.data.unityeyes import UnityEyesSet
 from eyegan_jax.errors import UserError
+from eyegan_jax.files import write_text
 
 COLUMNS = ("name", "gaze_x", "gaze_y", "gaze_z", "pitch_deg", "yaw_deg", "source")
 
@@ -42,12 +43,11 @@ def crop_folder(source: Path, dest: Path, size: tuple[int, int], *, equalize: bo
             continue
         labels = _labels(example)
         image_path = dest / "images" / f"{stem}.png"
-        for path in (image_path, label_path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        image_path.parent.mkdir(parents=True, exist_ok=True)
         image = example["image"]
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(image_path)
         # Last: a label says that its image is whole.
-        label_path.write_text(json.dumps(labels) + "\n")
+        write_text(label_path, json.dumps(labels) + "\n")
         rows.append(_row(stem, labels))
     if not rows:
         raise UserError(f"{source}: expected renders that can be cropped; {summarise_bad(bad, len(renders))}")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from eyegan_jax.data.unityeyes import SimulatedSet
 from eyegan_jax.errors import UserError
+from eyegan_jax.files import write_text
 from eyegan_jax.images import to_uint8
 from eyegan_jax.simulator import (
     Domain,
@@ -136,7 +137,7 @@ def _claim(dest: Path, options: dict[str, Any]) -> None:
     for part in ("images", "masks", "labels"):
         (dest / part).mkdir(parents=True, exist_ok=True)
     if not record.is_file():
-        record.write_text(json.dumps(options, indent=1) + "\n")
+        write_text(record, json.dumps(options, indent=1) + "\n")
 
 
 def _write(dest: Path, number: int, person: int, made, view: View, seed: int) -> None:
@@ -146,9 +147,7 @@ def _write(dest: Path, number: int, person: int, made, view: View, seed: int) ->
     Image.fromarray(rendering.mask).save(dest / "masks" / f"{number}.png")
     labels = unityeyes_labels(subject, capture, rendering, view, person, caption_seed=seed * 1_000_003 + number)
     # The label comes last and whole: its presence says that the picture is complete.
-    temporary = dest / "labels" / f".{number}.json.part"
-    temporary.write_text(json.dumps(labels) + "\n")
-    temporary.rename(dest / "labels" / f"{number}.json")
+    write_text(dest / "labels" / f"{number}.json", json.dumps(labels) + "\n")
 
 
 def _write_index(dest: Path) -> None:

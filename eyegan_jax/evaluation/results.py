@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from eyegan_jax.files import write_text
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
 
 
@@ -73,11 +75,7 @@ def _cpu_name() -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` (see :func:`plain`), complete or not at all: a reader never meets half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_text(Path(path), json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
 
 
 def record(

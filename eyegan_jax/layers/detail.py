@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from eyegan_jax.layers.resizing import bilinear, warp
+from eyegan_jax.layers.resizing import bilinear_within, warp
 
 
 class Change(NamedTuple):
@@ -20,28 +20,35 @@ class Change(NamedTuple):
     edited: jax.Array
 
 
-def move(images: jax.Array, flow: jax.Array, share: jax.Array) -> jax.Array:
+def move(images: jax.Array, flow: jax.Array, share: jax.Array, size=None) -> jax.Array:
     """Images ``[B, H, W, C]`` with a ``share`` of every pixel read along ``flow``, both as in :class:`Change`, of the
-    images' size. Where moved and still parts meet one fades into the other."""
-    return images + share * (warp(images, flow * jnp.array(images.shape[1:3])) - images)
+    images' size. Where moved and still parts meet one fades into the other. size: as of :func:`changed`."""
+    return images + share * (warp(images, flow * jnp.array(images.shape[1:3] if size is None else size)) - images)
 
 
 LITTLE = 2e-3
 """Variance of pixels in [-1, 1], over three channels, below which a picture is as good as plain: three gray levels."""
 
 
-def changed(images: jax.Array, change: Change) -> jax.Array:
+def changed(images: jax.Array, change: Change, size=None) -> jax.Array:
     """Images ``[B, H, W, C]`` in [-1, 1] of any size, edited as a coarse version of them was.
 
     The edit is enlarged, and the fine detail of the moved pixels is added where the edit kept the coarse detail: what
     was painted over leaves no trace (after the guided filter, He et al. 2013, which fits such shares). On images of
     the coarse size this is the edit itself.
+
+    size: the images' own (height, width), int ``[2]``, which may be traced, where they fill the top left of their
+        arrays and their last row and column are repeated beyond; None: they fill them.
     """
-    size = (images.shape[1], images.shape[2])
-    moved = move(images, bilinear(change.flow, size), bilinear(change.share, size))
-    detail = moved - bilinear(change.moved, size)
-    kept = bilinear(kept_detail(change.moved, change.edited), size)
-    return jnp.clip(bilinear(change.edited, size) + kept * detail, -1.0, 1.0)
+    shape = (images.shape[1], images.shape[2])
+
+    def enlarged(x: jax.Array) -> jax.Array:
+        return bilinear_within(x, shape, shape if size is None else size)
+
+    moved = move(images, enlarged(change.flow), enlarged(change.share), size)
+    detail = moved - enlarged(change.moved)
+    kept = enlarged(kept_detail(change.moved, change.edited))
+    return jnp.clip(enlarged(change.edited) + kept * detail, -1.0, 1.0)
 
 
 @jax.jit

@@ -63,6 +63,19 @@ def bilinear(x, size: tuple[int, int], align_corners: bool = False):
     return x
 
 
+def bilinear_within(x: jax.Array, shape: tuple[int, int], size) -> jax.Array:
+    """:func:`bilinear` of ``[..., h, w, C]`` to ``size``, int ``[2]``, which may be traced: one program for all sizes.
+
+    It fills the top left of an array of ``shape``; what lies beyond means nothing. float32.
+    """
+    for axis, length, target in zip((-3, -2), shape, size, strict=True):
+        source = x.shape[axis]
+        position = jnp.clip((jnp.arange(length) + 0.5) * (source / target) - 0.5, 0.0, source - 1.0)
+        weights = jnp.maximum(0.0, 1.0 - jnp.abs(position[:, None] - jnp.arange(source)))
+        x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis), precision="highest"), 0, axis)
+    return x
+
+
 def warp(images: jax.Array, flow: jax.Array) -> jax.Array:
     """``images [N, H, W, C]`` read at ``(y, x) + flow(y, x)``, bilinearly, the edge repeated; flow ``[N, H, W, 2]``."""
     count, height, width, channels = images.shape

@@ -1,6 +1,7 @@
 """``eyegan crop``: the eye is cut out where the landmarks say, and its labels go with it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,3 +68,26 @@ def test_crops_keep_gaze_and_landmarks(tmp_path):
 def test_nothing_to_crop_is_one_line(tmp_path):
     with pytest.raises(UserError, match="expected"):
         crop_folder(tmp_path, tmp_path / "out", (35, 55))
+
+
+def test_a_job_that_was_killed_in_the_middle_of_a_label_goes_on(tmp_path, monkeypatch):
+    renders, crops = tmp_path / "renders", tmp_path / "crops"
+    renders.mkdir()
+    for number in range(3):
+        write_render(renders, number)
+    write, count = Path.write_text, []
+
+    def torn(path, text, *options, **others):
+        count.append(path)
+        if len(count) == 2:
+            write(path, text[: len(text) // 2])
+            raise KeyboardInterrupt
+        return write(path, text, *options, **others)
+
+    monkeypatch.setattr(Path, "write_text", torn)
+    with pytest.raises(KeyboardInterrupt):
+        crop_folder(renders, crops, (35, 55))
+    monkeypatch.undo()
+    assert [path.name for path in (crops / "labels").iterdir()] == ["0.json"]
+    assert crop_folder(renders, crops, (35, 55)).startswith("3 crops")
+    assert len({json.loads(path.read_text())["source"] for path in (crops / "labels").iterdir()}) == 3

@@ -3,8 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eyegan_jax.layers.detail import Change, changed, kept_detail, move
+
+LATE = jax.jit(changed)  # one program for all sizes
 
 
 def slope(height, width, up=0.0, right=0.0):
@@ -42,6 +46,18 @@ def test_detail_stays_where_the_edit_left_it_and_goes_where_it_was_painted_over(
     np.testing.assert_allclose(jax.jit(changed)(coarse, change), edited, atol=1e-6)
     faded = kept_detail(coarse, 0.4 * coarse - 0.1)
     np.testing.assert_allclose(faded, np.full((1, 16, 24, 1), 0.4), atol=0.02)  # contrast falls to two fifths
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 40), st.integers(3, 40))
+def test_a_picture_that_fills_a_part_of_its_array_is_edited_alike(height, width):
+    rng = np.random.default_rng(height * 41 + width)
+    fine = rng.uniform(-1, 1, (1, height, width, 3)).astype(np.float32)
+    flow, share = rng.uniform(-0.3, 0.3, (1, 8, 12, 2)), rng.uniform(size=(1, 8, 12, 1))
+    change = Change(*(x.astype(np.float32) for x in (flow, share, *rng.uniform(-1, 1, (2, 1, 8, 12, 3)))))
+    padded = np.pad(fine, ((0, 0), (0, 40 - height), (0, 40 - width), (0, 0)), mode="edge")
+    found = LATE(padded, change, (height, width))[:, :height, :width]
+    np.testing.assert_allclose(found, changed(fine, change), atol=2e-5)
 
 
 def test_a_share_of_each_pixel_is_read_along_the_flow():

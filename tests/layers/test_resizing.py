@@ -2,6 +2,7 @@
 installed.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_bilinear_samples_between_the_two_neighbours(source, target, align_corne
         else:
             position = min(max((i + 0.5) * source / target - 0.5, 0.0), source - 1)
         np.testing.assert_allclose(result[0, i, 1, 2], sampled(x[0, :, 1, 2], position), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=15)
+@given(sizes, sizes, sizes, sizes)
+def test_bilinear_to_a_size_that_is_known_late(height, width, new_height, new_width):
+    x = image(height, width)
+    found = jax.jit(lambda x, size: resizing.bilinear_within(x, (12, 11), size))(x, (new_height, new_width))
+    assert found.shape == (2, 12, 11, 3)
+    expected = resizing.bilinear(x, (new_height, new_width))
+    np.testing.assert_allclose(found[:, :new_height, :new_width], expected, atol=2e-6)
 
 
 def test_agrees_with_pytorch():
