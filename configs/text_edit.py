@@ -151,7 +151,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     c.image.update({"width": 16, "layers": 3})
     uncriticised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
-    c.painter_optimiser.learning_rate = 8e-4
+    c.painter_optimiser.name, c.painter_optimiser.learning_rate = "muon", 8e-4
     config.evaluation.update({"reader_images": 32768, "reader_steps": 4000, "reader_widths": (16, 32, 64)})
 
 
@@ -184,6 +184,7 @@ def dong(config: ml_collections.ConfigDict) -> None:
     )
     c.critic.update({"conditional": "sentence", "patches": False})
     c.frozen_text = True
+    c.painter_optimiser.name = "adam"
     c.loss.update({"real": 0.0, "match": 1.0, "wrong": 0.5, "relevant": 0.5, "adversarial": 0.0, "conditional": 1.0})
     c.loss.update({"kl": 1.0, "reconstruction": 0.0, "paired": 0.0, "changed": 0.0, "motion": 0.0, "stated": 0.0})
 

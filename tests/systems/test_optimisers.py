@@ -1,4 +1,4 @@
-"""Learning rates that fall to zero: by the equation, and at the end of a training whose length is set late."""
+"""Learning rates that fall to zero: by the equation, and at the end of a training whose length is set late; Muon."""
 
 import jax.numpy as jnp
 import ml_collections
@@ -39,3 +39,25 @@ def test_the_fall_follows_the_steps_and_can_be_set_alone():
     assert (config.optimiser.decay_start, config.optimiser.decay_end) == (20, 40)
     config.update_from_flattened_dict({"optimiser.decay_end": 30})
     assert (config.steps, config.optimiser.decay_start, config.optimiser.decay_end) == (40, 20, 30)
+
+
+def test_muon_turns_weights_by_their_singular_vectors_and_the_rest_as_adam():
+    """The first update of a matrix: the gradient with singular values that are nearly alike, of a known size."""
+    rng = np.random.default_rng(0)
+    shapes = {"conv": (3, 3, 4, 16), "dense": (5, 12), "head": (3, 3, 4, 2)}
+    gradient = {name: {"kernel": jnp.asarray(rng.normal(size=s), jnp.float32)} for name, s in shapes.items()}
+    gradient["dense"]["bias"] = jnp.asarray(rng.normal(size=12), jnp.float32)
+    optimiser = build_optimiser(optimiser_config("muon", 1e-2))
+    update, _ = optimiser.update(gradient, optimiser.init(gradient), gradient)
+    for name in ("conv", "dense"):
+        found, given = (np.asarray(tree[name]["kernel"]).reshape(-1, shapes[name][-1]) for tree in (update, gradient))
+        left, values, right = np.linalg.svd(given, full_matrices=False)
+        turned = left.T @ -found @ right.T
+        diagonal = np.diag(turned)
+        np.testing.assert_allclose(turned, np.diag(diagonal), atol=0.02 * diagonal.max())
+        assert diagonal.min() > 0.6 * diagonal.max() and values.min() < 0.5 * values.max()
+        assert 0.35 < np.sqrt(np.mean(found**2)) / 1e-2 < 0.65
+    # Adam with Nesterov's momentum (Dozat 2016): its first step goes by signs.
+    step = 1e-2 * (1 + 0.9 * (1 - 0.9) / (1 - 0.9**2))
+    for layer, name in (("head", "kernel"), ("dense", "bias")):
+        np.testing.assert_allclose(update[layer][name], -step * np.sign(gradient[layer][name]), rtol=1e-4)

@@ -34,6 +34,17 @@ def test_streamed_data_resumes_with_the_same_bits(images, tmp_path):
     assert_same_runs(tmp_path / "stopped", tmp_path / "straight")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgd", "muon"])
+def test_every_optimiser_resumes_with_the_same_bits(images, tmp_path, name):
+    """Their states differ in form; the other tests train with Adam."""
+    chosen = flags(images, simgan__refiner_optimiser__name=name, simgan__refiner__width=8)
+    run(tmp_path / "straight", chosen)
+    run(tmp_path / "stopped", chosen, event="sigterm@23")
+    run(tmp_path / "stopped", chosen)
+    assert_same_runs(tmp_path / "stopped", tmp_path / "straight")
+
+
 def test_ctrl_c_saves_and_says_so(images, straight, tmp_path):
     """Sent from outside, at whatever moment it meets."""
     workdir = tmp_path / "run"
