@@ -78,7 +78,7 @@ def outcome(run, argv, monkeypatch, capsys):
         (["--config.run.parallel=pjit"], "expected 'pmap' or 'shard_map', found 'pjit'"),
         (["--config.system=simgen"], "did you mean 'simgan'"),
         (["--config.simgan.loss.psi=hue"], "config.simgan.loss.psi: expected one of"),
-        (["--config.simgan.refiner_optimiser.name=adamm"], "expected 'sgd' or 'adam'"),
+        (["--config.simgan.refiner_optimiser.name=adamm"], "expected 'sgd', 'adam' or 'muon', found 'adamm'"),
         (["--config.image_shape=(12,16,2)"], "found 2"),
         (["--config.data.backend=disk"], "expected one of auto, memory, stream"),
         (["--config.data.simulated.kind=foldr"], "foldr"),

@@ -74,7 +74,7 @@ def test_released_text_editor_does_what_it_is_told_to_strangers():
     }
     eyes = simulated_people("simulated", "color_crop_64x96", people=24, images=1, first_person=2_000_000)
     texts = [text for pair in pairs.items() for text in pair]
-    edited = editing.editor(load_model(released("text_edit"), editing.STATE), texts)(eyes["image"])
+    edited = np.stack(editing.editor(load_model(released("text_edit"), editing.STATE), texts)(eyes["image"]))
     assert edited.shape == (24, len(texts), 64, 96, 3)  # twice the model's size
     gray = edited @ np.array([0.299, 0.587, 0.114])
     skin, iris = (eyes["mask"][:, None] == kind for kind in (0, 2))
