@@ -100,9 +100,9 @@ def process_folder(
     channels: convert to so many on decoding; None keeps gray and colour as they are.
     batch: images of one call, at most; fewer of large ones, see :data:`PIXELS` and :data:`CPU_PIXELS`.
 
-    Files that are no images (labels, JSON, CSV) are copied. Unreadable images and those too large for the memory are
-    counted and named. Raises UserError for a missing source, one without images, and a ``dest`` that holds something
-    else.
+    Files that are no images (labels, JSON, CSV) are copied, hidden ones are not. Unreadable images and those too large
+    for the memory are counted and named. Raises UserError for a missing source, one without images, and a ``dest``
+    that holds something else.
     """
     source, dest = Path(source), Path(dest)
     images, others = _scan(source, dest)
@@ -215,7 +215,7 @@ def _expect_own_stems(source: Path, images: list[str]) -> None:
 
 
 def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
-    """Sorted relative names of the images and of all other files below ``source``."""
+    """Sorted relative names of the images and of all other files below ``source``, hidden ones aside."""
     if not source.is_dir():
         raise UserError(f"{source}: expected a folder of images, found {'a file' if source.exists() else 'nothing'}")
     if dest.resolve() == source.resolve() or source.resolve() in dest.resolve().parents:
@@ -223,8 +223,9 @@ def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
     images: list[str] = []
     others: list[str] = []
     for path in sorted(source.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
-            name = path.relative_to(source)
+        name = path.relative_to(source)
+        hidden = any(part.startswith(".") for part in name.parts)  # drafts of a killed job, a Mac's notes on pictures
+        if path.is_file() and path.name != MANIFEST and not hidden:
             picture = path.suffix.lower() in SUFFIXES and not set(name.parts[:-1]) & set(TRUTH_FOLDERS)
             (images if picture else others).append(name.as_posix())
     if not images:

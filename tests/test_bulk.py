@@ -240,6 +240,18 @@ def test_no_half_written_file_is_left_under_its_name(source, tmp_path, monkeypat
     assert not [name for name in tree(tmp_path / "dest") if "writing" in name]
 
 
+def test_what_is_hidden_is_neither_a_picture_nor_carried_over(source, tmp_path):
+    """Drafts and markers of a job that was killed in ``source``, and what a Mac notes beside each picture."""
+    before = process_folder(source, tmp_path / "before", invert, stamp=STAMP)
+    for name in (".writing-1/0.png", "a/.writing-2/labels.json", ".done/0.png.done"):
+        (source / name).parent.mkdir(exist_ok=True)
+        picture(12, 16).save(source / name, format="png")
+    (source / "a" / "._0.png").write_bytes(b"Mac OS X")
+    after = process_folder(source, tmp_path / "after", invert, stamp=STAMP)
+    assert (after.written, after.copied, len(after.broken)) == (before.written, before.copied, len(before.broken))
+    assert tree(tmp_path / "after") == tree(tmp_path / "before")
+
+
 def test_nothing_is_overwritten_unasked(source, tmp_path):
     dest = tmp_path / "dest"
     dest.mkdir()
