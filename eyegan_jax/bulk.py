@@ -24,7 +24,7 @@ from eyegan_jax.compiler import make_room
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.examples import BadExample
 from eyegan_jax.errors import UserError
-from eyegan_jax.files import write_atomically, write_text
+from eyegan_jax.files import is_hidden, write_atomically, write_text
 
 MANIFEST = "eyegan.json"
 TRUTH_FOLDERS = ("masks", "labels")
@@ -37,7 +37,7 @@ CPU_PIXELS = 2**16
 """The same on CPU, where larger batches are no faster and the only picture of its size fills one, too."""
 
 WAITING = 2**24
-"""Most pixels of decoded pictures that wait for others of their size: 50 MB in colour."""
+"""Most pixels of decoded pictures that wait for others to go with: 50 MB in colour."""
 
 Apply = Callable[[Any], Any]
 Outputs = Callable[[str, np.ndarray, Any], Mapping[str, np.ndarray]]
@@ -98,7 +98,7 @@ def process_folder(
     by_stem: outputs are called as the image without its ending, so two that differ in that alone are refused.
     stamp: says what is being done (which checkpoint); a ``dest`` with another stamp is refused.
     channels: convert to so many on decoding; None keeps gray and colour as they are.
-    batch: images of one call, at most; fewer of large ones, see :data:`PIXELS` and :data:`CPU_PIXELS`.
+    batch: images of one call, at most; fewer of large ones, see :data:`PIXELS`, :data:`CPU_PIXELS`, :data:`WAITING`.
 
     Files that are no images (labels, JSON, CSV) are copied, hidden ones are not. Unreadable images and those too large
     for the memory are counted and named. Raises UserError for a missing source, one without images, and a ``dest``
@@ -135,7 +135,7 @@ def process_folder(
             results = _within_memory(apply, pixels, 0 if mixed else _rows(size, batch))
             for name, image, result in zip(names, pixels, results, strict=True):
                 if isinstance(result, TooLarge):
-                    report.broken.append(BadExample(name, str(result)))
+                    report.broken.append(BadExample(name, result.reason))
                     continue
                 saves.append(pool.submit(_save, dest, name, write(name, image, result), outputs is not None))
                 report.written += 1
@@ -171,7 +171,7 @@ def process_picture(
         raise UserError(f"{source}: expected a picture, found {bad.reason}") from None
     (result,) = _within_memory(apply, [pixels], 0)
     if isinstance(result, TooLarge):
-        raise UserError(f"{source}: expected a picture that fits into memory, found {result}")
+        raise UserError(f"{source}: expected a picture that fits into memory, found {result.reason}")
     images = {name: result} if outputs is None else outputs(name, pixels, result)
     for relative in images:
         if (folder / relative).exists() and not overwrite:
@@ -180,8 +180,11 @@ def process_picture(
     return Report(folder, written=1)
 
 
-class TooLarge(Exception):
-    """A picture that the device has not enough memory for."""
+@dataclasses.dataclass(frozen=True)
+class TooLarge:
+    """Stands for the result of a picture that the device has not enough memory for."""
+
+    reason: str
 
 
 def _within_memory(apply: Apply, pictures: list[np.ndarray], rows: int) -> list[Any]:
@@ -224,8 +227,7 @@ def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
     others: list[str] = []
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
-        hidden = any(part.startswith(".") for part in name.parts)  # drafts of a killed job, a Mac's notes on pictures
-        if path.is_file() and path.name != MANIFEST and not hidden:
+        if path.is_file() and path.name != MANIFEST and not is_hidden(name):
             picture = path.suffix.lower() in SUFFIXES and not set(name.parts[:-1]) & set(TRUTH_FOLDERS)
             (images if picture else others).append(name.as_posix())
     if not images:

@@ -115,8 +115,7 @@ def edit_folder(
         return {place.as_posix(): result for place, result in zip(places(name), edited, strict=True)}
 
     if source.is_file():
-        options: dict[str, Any] = {"channels": channels, "overwrite": overwrite}
-        report = process_picture(source, dest, apply, outputs=outputs, **options)
+        report = process_picture(source, dest, apply, outputs=outputs, channels=channels, overwrite=overwrite)
     else:
         stamp = {
             "command": "edit",
@@ -124,7 +123,7 @@ def edit_folder(
             "step": model.step,
             "texts": list(texts),
         }
-        options = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
+        options: dict[str, Any] = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
         report = process_folder(source, dest, apply, outputs=outputs, mixed=True, stamp=stamp, **options)
     if len(texts) > 1 and jax.process_index() == 0:
         root = source.parent if source.is_file() else source

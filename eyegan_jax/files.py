@@ -19,3 +19,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """:func:`write_atomically` of ``text``."""
     write_atomically(path, lambda draft: draft.write_text(text))
+
+
+def is_hidden(relative: Path) -> bool:
+    """Whether a part of the path starts with a dot: drafts of a killed job, a Mac's notes on pictures."""
+    return any(part.startswith(".") for part in relative.parts)

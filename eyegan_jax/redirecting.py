@@ -310,8 +310,7 @@ def redirect_folder(
         "sweep": sweep,
     }
     if own_name:
-        named: dict[str, Any] = {"name": own_name, "overwrite": overwrite}
-        report = process_picture(source, folder, apply, outputs=outputs, **named)
+        report = process_picture(source, folder, apply, name=own_name, outputs=outputs, overwrite=overwrite)
     else:
         options: dict[str, Any] = {"by_stem": bool(sweep), "batch": batch, "overwrite": overwrite}
         report = process_folder(source, folder, apply, outputs=outputs, mixed=True, stamp=stamp, **options)

@@ -81,7 +81,7 @@ def test_a_model_that_has_learnt_nothing_returns_every_pixel(checkpoint):
     np.testing.assert_array_equal(same, np.broadcast_to(noise[:, None], (1, 2, 48, 72, 3)))
 
 
-def test_crops_of_many_sizes_are_edited_as_each_would_be_alone_and_by_few_programs(checkpoint, monkeypatch):
+def test_crops_of_many_sizes_are_edited_as_each_would_be_alone_and_by_few_programs(checkpoint):
     """As a detector makes them."""
     edit = editor(load_model(checkpoint, ("average",)), TEXTS, 4)
     rng = np.random.default_rng(5)

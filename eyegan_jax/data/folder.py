@@ -10,6 +10,7 @@ from eyegan_jax.data.decode import SUFFIXES, decode_image, decode_mask
 from eyegan_jax.data.examples import BadExample, Example
 from eyegan_jax.data.labels import gaze_from_angles, gaze_from_look_vec, numbers, read_csv, unit
 from eyegan_jax.errors import UserError
+from eyegan_jax.files import is_hidden
 
 NAME_COLUMNS = ("filename", "file", "name", "image", "path")
 SUBJECT_COLUMNS = ("subject", "subject_id", "person", "user")
@@ -166,7 +167,7 @@ def existing_folder(folder: str | Path) -> Path:
 def image_names(root: Path, base: Path) -> list[str]:
     """Paths relative to ``base`` of the files below ``root`` that are called images, hidden ones aside."""
     found = (path.relative_to(base) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(path.as_posix() for path in found if not is_hidden(path))
 
 
 def empty_folder(folder: Path, expected: str) -> UserError:

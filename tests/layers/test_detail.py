@@ -48,7 +48,7 @@ def test_detail_stays_where_the_edit_left_it_and_goes_where_it_was_painted_over(
     np.testing.assert_allclose(faded, np.full((1, 16, 24, 1), 0.4), atol=0.02)  # contrast falls to two fifths
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(3, 40), st.integers(3, 40))
 def test_a_picture_that_fills_a_part_of_its_array_is_edited_alike(height, width):
     rng = np.random.default_rng(height * 41 + width)
