@@ -287,6 +287,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3 if cpu else 15)
     parser.add_argument("--processes", type=int, default=5 if cpu else 1, help="fresh ones that a row is timed in")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory and time to first step")
+    parser.add_argument("--no-layers", action="store_true", help="leave out single layers")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=JSON", help="change a setting of our config")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -337,7 +338,7 @@ def main() -> None:
                 row["fraction_of_matrix_ceiling"] = row["flops_per_s"] / results["ceilings"][dtype]
                 note([row])
     for dtype in reversed(options.dtypes):
-        if options.modes:
+        if options.modes and not options.no_layers:
             for batch in options.batches:
                 for name in LAYERS:
                     note(layer(name, batch, dtype, results["ceilings"]))

@@ -3,9 +3,10 @@
     python benchmarks/text_edit.py --workdir=DIR [--seeds 0 1 2] [--arms full dong ...]
         [--steps N] [--dtype bfloat16] [--variant large] [--models NAME=FOLDER ...] [--smoke] [--out docs]
 
-``--models`` are trained already (a run's folder or a released model's) and judged beside the arms. Every training
-keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is not judged again. The reader (the judge
-of attributes) is trained once, on people and by a seed that no arm sees: DIR/reader.msgpack.
+``--models`` are trained already (a run's folder or a released model's) and judged beside the arms, or alone after
+``--arms`` with nothing. Every training keeps its own folder, DIR/seedS/ARM, and resumes there; what is judged once is
+not judged again. The reader (the judge of attributes) is trained once, on people and by a seed that no arm sees:
+DIR/reader.msgpack.
 Writes OUT/results/text_edit.json and OUT/images/text_edit.png, text_edit_arms.png and text_edit_real.png, with a
 variant text_edit_VARIANT.json and so on.
 """
@@ -129,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=(*ARMS, GOES_ON), default=ARMS)
+    parser.add_argument("--arms", nargs="*", choices=(*ARMS, GOES_ON), default=ARMS)
     parser.add_argument("--steps", type=int, help="adversarial steps of every arm (default: the config's)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--variant", default="", help="of configs/text_edit.py, the full system")
@@ -152,10 +153,11 @@ def main() -> None:
         table[arm] = over_seeds([judge_arm(arguments, arm, seed, task, reader) for seed in arguments.seeds])
         print(as_text({arm: table[arm]}), flush=True)
     found = {"table": table, "reader_accuracy": reader.accuracy}
-    found["against_goals"] = {arm: against_goals(table[arm]) for arm in arguments.arms}
+    judged = {name: over_seeds([table[name]]) for name in others} | {arm: table[arm] for arm in arguments.arms}
+    found["against_goals"] = {name: against_goals(row) for name, row in judged.items()}
     draw(arguments, config, others)
     command = f"python benchmarks/text_edit.py --workdir=DIR --variant={arguments.variant!r} --dtype={arguments.dtype}"
-    command += f" --arms {' '.join(arguments.arms)} --seeds {' '.join(map(str, arguments.seeds))}"
+    command += f" {' '.join(('--arms', *arguments.arms))} --seeds {' '.join(map(str, arguments.seeds))}"
     if arguments.steps:
         command += f" --steps={arguments.steps}"
     if others:

@@ -10,6 +10,7 @@ variants:  smoke       the real code with tiny networks
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
            supervised  without critics: the true edits are the only teacher; minutes
+           packaged    the same for longer, as the model that comes with the package: ten minutes of an H100
            continued   supervised, going on from the package's model: 100 minutes of one CPU core; with
                        --config.start.painter=RUN from a training of your own
            whole_pictures  supervised, with an L1 that counts all pixels alike
@@ -60,7 +61,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         # What is judged is a rested network.
         fall_to_zero(optimiser, config.get_ref("steps"))
     ablations = (dong, unpaired, nowords, supervised, whole_pictures)
-    variants = (smoke, cpu, large, paper, *ablations, continued, cub, oxford102)
+    variants = (smoke, cpu, large, paper, *ablations, packaged, continued, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
 
 
@@ -112,7 +113,7 @@ def networks() -> ml_collections.ConfigDict:
             "stated": 1.0,  # of simulated sentences: a vector that says what they state is listened to sooner
         }
     )
-    c.painter_optimiser = optimiser_config("adam", 5e-4)
+    c.painter_optimiser = optimiser_config("muon", 8e-4)
     c.critic_optimiser = optimiser_config("adam", 4e-4)
     for optimiser in (c.painter_optimiser, c.critic_optimiser):
         optimiser.b1, optimiser.b2 = 0.5, 0.999
@@ -151,7 +152,6 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     c.image.update({"width": 16, "layers": 3})
     uncriticised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
-    c.painter_optimiser.name, c.painter_optimiser.learning_rate = "muon", 8e-4
     config.evaluation.update({"reader_images": 32768, "reader_steps": 4000, "reader_widths": (16, 32, 64)})
 
 
@@ -211,6 +211,14 @@ def supervised(config: ml_collections.ConfigDict) -> None:
     config.steps = 16000
 
 
+def packaged(config: ml_collections.ConfigDict) -> None:
+    supervised(config)
+    config.steps = 27000
+    config.batch_size = 64
+    config.dtype = "bfloat16"
+    config.data.edits.pool = 120_000
+
+
 def continued(config: ml_collections.ConfigDict) -> None:
     uncriticised(config)
     config.start.painter = "package"
@@ -218,7 +226,8 @@ def continued(config: ml_collections.ConfigDict) -> None:
     config.batch_size = 16
     config.data.edits.pool = 16_000
     config.text_edit.embedding_steps = 0
-    config.text_edit.painter_optimiser.learning_rate = 2.5e-4
+    optimiser = config.text_edit.painter_optimiser
+    optimiser.name, optimiser.learning_rate = "adam", 2.5e-4
     config.run.samples_every = config.run.checkpoint_every = 500
 
 

@@ -84,7 +84,8 @@ def starting_parts(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = False) -> None:
     """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config.
 
-    The config forgets the folders of data, which are of the machine that trained.
+    The config forgets the folders of data, which are of the machine that trained, and whether it computed in bfloat16:
+    what is used after training computes in float32.
     half: store float16, for half the size; loading makes float32 of it.
     """
     model = load_model(workdir, names)
@@ -94,7 +95,7 @@ def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = Fals
     if half:
         arrays = {name: v.astype(np.float16) if v.dtype == np.float32 else v for name, v in arrays.items()}
     np.savez_compressed(dest / "params.npz", step=model.step, **arrays)
-    config = _without_folders(json.loads(model.config.to_json_best_effort()))
+    config = _without_folders(json.loads(model.config.to_json_best_effort())) | {"dtype": "float32"}
     (dest / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

@@ -16,6 +16,7 @@ from eyegan_jax.bulk import Report, process_folder
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import resize
 from eyegan_jax.errors import UserError
+from eyegan_jax.files import is_hidden
 from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.models import Model, load_model
 
@@ -30,7 +31,8 @@ def encode_folder(model: Model, style: Path, most: int = 32) -> np.ndarray:
     """
     style = Path(style)
     found = [style] if style.is_file() else sorted(p for p in style.rglob("*") if p.suffix.lower() in SUFFIXES)
-    found = [path for path in found if "masks" not in path.relative_to(style).parts[:-1]]
+    names = {path: path.relative_to(style) for path in found}
+    found = [path for path, name in names.items() if "masks" not in name.parts[:-1] and not is_hidden(name)]
     if not found:
         raise UserError(f"--style: expected a picture or a folder of pictures of one person, found none in {style}")
     height, width, channels = model.config.image_shape

@@ -112,15 +112,17 @@ def test_release_and_load_round_trip(tmp_path):
     assert after.step == before.step and after.config.to_dict() == before.config.to_dict()
 
 
-def test_a_release_forgets_the_folders_of_its_data(tmp_path):
+def test_a_release_forgets_the_folders_of_its_data_and_bfloat16(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(RELEASED / "refiner", run)
     config = json.loads((run / "config.json").read_text())
     config["data"]["real"] |= {"kind": "folder", "dir": "/home/somebody/eyes", "table": "/home/somebody/eyes.csv"}
+    config["dtype"] = "bfloat16"
     (run / "config.json").write_text(json.dumps(config))
     release(run, tmp_path / "released", ("refiner_average",))
     assert "somebody" not in (tmp_path / "released" / "config.json").read_text()
-    assert load_model(tmp_path / "released", ("refiner_average",)).config.data.real.kind == "folder"
+    config = load_model(tmp_path / "released", ("refiner_average",)).config
+    assert config.data.real.kind == "folder" and config.dtype == "float32"
 
 
 def test_half_precision_halves_a_release_and_keeps_three_digits(tmp_path):

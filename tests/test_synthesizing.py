@@ -93,6 +93,14 @@ def test_style_is_that_of_the_pictures_and_not_of_their_masks(checkpoint, folder
     np.testing.assert_allclose(encode_folder(model, folders / "anna"), encode_folder(model, folders / "anna", most=2))
 
 
+def test_hidden_files_are_no_pictures_of_the_person(checkpoint, folders):
+    """A Mac's notes on a picture bear its ending."""
+    model = load_model(checkpoint, ("average",))
+    style = encode_folder(model, folders / "ben")
+    (folders / "ben" / "._1.png").write_bytes(b"notes")
+    np.testing.assert_array_equal(encode_folder(model, folders / "ben"), style)
+
+
 def test_the_way_between_two_people_starts_and_ends_with_them(checkpoint, folders, tmp_path):
     people = [folders / "anna", folders / "ben"]
     synthesize_folder(folders / "wanted", people, tmp_path / "both", checkpoint, batch=1)

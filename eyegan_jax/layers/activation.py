@@ -11,11 +11,11 @@ def leaky_relu(x: jax.Array, slope: float = 0.01) -> jax.Array:
     """``max(x, slope x)`` of any shape, 0 <= slope <= 1; at 0 the gradient is that of the negative side, as in PyTorch.
 
     The gradient reads the result, whose sign is that of ``x``, so that a convolution's output need not be kept for it.
-    On a CPU the result is made once: XLA would rather make it anew in every reader, all the way back through a chain of
-    residual blocks, and keep the output of every convolution there as well (docs/performance.md).
+    A barrier holds XLA to that: on a CPU it would rather make the result anew in every reader, all the way back through
+    a chain of residual blocks; on a GPU it asks for the sign of ``x`` instead, and then neither lets the convolution
+    rectify its output itself nor forgets that output (docs/performance.md).
     """
-    result = jnp.maximum(x, _scaled(x, slope))
-    return jax.lax.optimization_barrier(result) if jax.default_backend() == "cpu" else result
+    return jax.lax.optimization_barrier(jnp.maximum(x, _scaled(x, slope)))
 
 
 def relu(x: jax.Array) -> jax.Array:
