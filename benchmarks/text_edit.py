@@ -56,7 +56,7 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     folder = arguments.workdir / f"seed{seed}" / arm
     config = training_config(arguments, arm, seed)
     path = folder / "figures.json"
-    stamp = {"steps": config.steps, "pairs": len(task["image"]), "reader": reader.accuracy}
+    stamp = {"steps": config.steps, "pairs": len(task["image"]), "reader": reader.accuracy, "followed": "by clause"}
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
     finish(config, folder)

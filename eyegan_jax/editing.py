@@ -1,5 +1,6 @@
 """``eyegan edit``: pictures as one or several sentences ask for them."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from eyegan_jax.images import Pictures, to_float
 from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.own_resolution import changed_picture
-from eyegan_jax.simulator.captions import parse, spelled_out
+from eyegan_jax.simulator.captions import clauses, parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 
 STATE = ("average",)
@@ -31,55 +32,79 @@ SHEET, SHEET_ROWS, SHEET_WIDTH = "sheet.png", 12, 150
 """The contact sheet of several sentences, the most pictures on it, and the least width of each in pixels."""
 
 
-def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> np.ndarray:
-    """Tokens int32 ``[T, L]`` of sentences for a run of this config.
+UNCHANGED = 0.1
+"""Mean change, in gray levels, below which a sentence has asked for nothing that a picture does not show already."""
 
-    Raises UserError for an empty sentence, unknown words, clauses that contradict each other, and clauses about what
-    the run never learnt to edit.
+
+def unchanged(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether an edit by a whole sentence of several clauses says that it describes the picture ``before``."""
+    return float(np.abs(after.astype(np.float32) - before).mean()) < UNCHANGED
+
+
+def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each sentence its tokens int32 ``[L]`` and those of its clauses ``[K, L]``, for a run of this config.
+
+    A run on pictures that somebody else captioned knows no clauses: there K is 1. Raises UserError for an empty
+    sentence, unknown words, clauses that contradict each other, and clauses about what the run never learnt to edit.
     """
     edits = config.data.edits
-    simulated = edits.kind not in CAPTIONED
     if not texts:
         raise UserError("--text: expected at least one sentence, found none")
+    tokeniser, encoded = build_tokeniser(config), []
     for text in texts:
-        if simulated:
+        whole, each = text, [text]
+        if edits.kind not in CAPTIONED:
             strange = [attribute for attribute in parse(text) if attribute not in edits.attributes]
             if strange:
                 known = ", ".join(edits.attributes)
                 raise UserError(f"text: expected clauses on what this model edits ({known}), found {strange[0]}")
-    tokeniser = build_tokeniser(config)
-    return np.stack([tokeniser.encode(spelled_out(text) if simulated else text) for text in texts])
+            whole, each = spelled_out(text), clauses(text)
+        encoded.append((tokeniser.encode(whole), np.stack([tokeniser.encode(clause) for clause in each])))
+    return encoded
 
 
 def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pictures], list[np.ndarray]]:
     """A function from pictures, uint8 ``[H, W, C]`` of any sizes, to one uint8 ``[T, h, w, C]`` for each: its middle,
     in the model's proportions and at its own resolution, as each of the sentences asks.
 
+    Clauses are followed one after the other: of two at once the painter sees to what covers more pixels. A picture that
+    the whole sentence leaves :func:`unchanged` is left as it is, for the sentence describes it (docs/text_edit.md).
     What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and done to each
     picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
     """
     system: Any = systems.build_system(model.config)
-    tokens, shape = jnp.asarray(encode_texts(model.config, texts)), model.config.image_shape
+    sentences, shape = encode_texts(model.config, texts), model.config.image_shape
 
     @jax.jit
-    def find(seen):
-        def change(sentence):
-            sentences = jnp.broadcast_to(sentence, (len(seen), len(sentence)))
-            return system.change(model.params["average"], to_float(seen), sentences)
+    def find(seen, tokens):
+        sentence = jnp.broadcast_to(tokens, (len(seen), len(tokens)))
+        return system.change(model.params["average"], to_float(seen), sentence)
 
-        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), jax.lax.map(change, tokens))
+    def follow(shown: list[np.ndarray], tokens: np.ndarray) -> list[np.ndarray]:
+        seen = np.stack([resample(one, (0, 0, one.shape[1], one.shape[0]), *shape[:2]) for one in shown])
+        changes = zip(*in_batches(lambda part: find(part, tokens), seen, batch), strict=True)  # of one picture each
+        return [changed_picture(one, Change(*change)) for one, change in zip(shown, changes, strict=True)]
+
+    def obey(shown: list[np.ndarray], whole: np.ndarray, each: np.ndarray) -> list[np.ndarray]:
+        if len(each) == 1:
+            return follow(shown, each[0])
+        at_once, result = follow(shown, whole), list(shown)
+        asked = [
+            n for n, (before, after) in enumerate(zip(shown, at_once, strict=True)) if not unchanged(before, after)
+        ]
+        if asked:
+            edited = functools.reduce(follow, each, [shown[n] for n in asked])
+            for n, one in zip(asked, edited, strict=True):
+                result[n] = one
+        return result
 
     def edit(images: Pictures) -> list[np.ndarray]:
         boxes = [middle_box(image.shape[0], image.shape[1], shape) for image in images]
-        seen = np.stack([resample(image, box, *shape[:2]) for image, box in zip(images, boxes, strict=True)])
         middles = [
             image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
         ]
-        changes = zip(*in_batches(find, seen, batch), strict=True)  # of one picture each
-        return [
-            np.stack([changed_picture(middle, Change(*one)) for one in zip(*change, strict=True)])
-            for middle, change in zip(middles, changes, strict=True)
-        ]
+        edited = [obey(middles, *sentence) for sentence in sentences]
+        return [np.stack(of_one) for of_one in zip(*edited, strict=True)]
 
     return edit
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from randommodel import write_model
 
-from eyegan_jax import commands
+from eyegan_jax import commands, editing
 from eyegan_jax.editing import edit_folder, editor, encode_texts
 from eyegan_jax.errors import UserError
-from eyegan_jax.images import to_float
+from eyegan_jax.images import to_float, to_uint8
 from eyegan_jax.models import load_model
 from eyegan_jax.systems import text_edit
 
@@ -57,8 +57,10 @@ def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
     system = text_edit.build(model.config)
     source = to_float(jnp.asarray(read(eyes / "a.png")[None].astype(np.uint8)))
     edit = jax.jit(system.edit)
-    for folder, tokens in zip(folders, encode_texts(model.config, TEXTS), strict=True):
-        expected = edit(model.params["average"], source, tokens[None])[0]
+    for folder, (_, clauses) in zip(folders, encode_texts(model.config, TEXTS), strict=True):
+        expected = edit(model.params["average"], source, clauses[:1])[0]
+        for clause in clauses[1:]:  # read anew from the picture that the clause before has made
+            expected = edit(model.params["average"], to_float(to_uint8(expected[None])), clause[None])[0]
         assert np.abs(expected).max() <= 1
         np.testing.assert_allclose(
             read(tmp_path / "out" / folder / "a.png"), (np.asarray(expected) + 1) * 127.5, atol=1
@@ -71,6 +73,38 @@ def test_several_sentences_make_folders_and_a_sheet(checkpoint, eyes, tmp_path):
     # Three rows; the picture and two sentences side by side.
     height, width, _ = read(tmp_path / "out/sheet.png").shape
     assert height >= 3 * SIZE[0] and width >= 3 * SIZE[1]
+
+
+def test_clauses_are_followed_one_after_the_other_whatever_their_order_in_the_sentence(checkpoint):
+    model = load_model(checkpoint, ("average",))
+    eyes = np.random.default_rng(3).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    at_once = np.stack(editor(model, ["half closed eye with a wide pupil, now looking far left"])(eyes))[:, 0]
+    for text in ("looking far left", "dilated pupil", "lids half closed"):
+        eyes = np.stack(editor(model, [text])(eyes))[:, 0]
+    np.testing.assert_array_equal(at_once, eyes)
+
+
+def test_a_picture_that_the_whole_sentence_describes_is_left_as_it_is(checkpoint, monkeypatch):
+    """The whole sentence says more than each of its clauses: what it leaves alone, no clause may touch."""
+    model = load_model(checkpoint, ("average",))
+    eyes = np.random.default_rng(4).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
+    eyes[1] = 128
+    edited = editor(model, [TEXTS[1]])(eyes)
+    assert all(np.abs(new[0].astype(int) - old).mean() > 1 for new, old in zip(edited, eyes, strict=True))
+    # Of the three the gray one alone passes for described.
+    monkeypatch.setattr(editing, "unchanged", lambda before, after: before.std() == 0)
+    now = editor(model, [TEXTS[1]])(eyes)
+    np.testing.assert_array_equal(now[1][0], eyes[1])
+    for n in (0, 2):
+        np.testing.assert_array_equal(now[n], edited[n])
+
+
+@pytest.mark.parametrize("step, described", [(0, True), (1, False)])
+def test_a_mean_of_a_tenth_of_a_gray_level_is_a_change(step, described):
+    before = np.full((10, 10, 3), 200, np.uint8)
+    after = before.copy()
+    after[0] -= np.uint8(step)  # of a tenth of the pixels
+    assert editing.unchanged(before, after) == described
 
 
 def test_a_model_that_has_learnt_nothing_returns_every_pixel(checkpoint):

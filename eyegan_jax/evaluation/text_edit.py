@@ -11,7 +11,7 @@ import numpy as np
 
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.streams import build_stream
-from eyegan_jax.editing import STATE, editor
+from eyegan_jax.editing import STATE, editor, unchanged
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.distances import image_distances
@@ -21,7 +21,8 @@ from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Tab
 from eyegan_jax.evaluation.text_edit_readers import Reader, train_reader
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.simulator.caption_tokens import TOKENISER
-from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, clauses
+from eyegan_jax.tokeniser import PAD
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,33 @@ EXAMPLES = 64
 STILL = 2
 """Gray levels by which a true edit changes pixels that it leaves alone, at most: the sensor's noise is the same."""
 
-COLUMNS = ("success", "drift", "precision", "l1_truth", "still_l1", "kid", "as_is_l1", "as_is_median", "floor_l1")
+AT_ONCE = ("success", "drift", "l1_truth", "still_l1", "success_by_attribute", "drift_by_attribute")
+"""Figures that are also taken of edits by the whole sentence."""
+
+COLUMNS = (
+    "success",
+    "success_at_once",
+    "drift",
+    "drift_at_once",
+    "precision",
+    "l1_truth",
+    "still_l1",
+    "kid",
+    "as_is_l1",
+    "as_is_median",
+    "floor_l1",
+)
 """Of the table; the root mean square and figures by attribute are in the record."""
 
 Edit = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""uint8 images ``[N, H, W, C]`` and tokens ``[N, L]`` to uint8 images."""
+"""uint8 images ``[N, H, W, C]`` and tokens ``[N, L]`` of sentences to edited images."""
 
 
 def make_task(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
-    """The held-out pairs with one sentence each, as arrays: image, target_image, bins, target_bins, text, own."""
+    """The held-out pairs with one sentence each, as arrays: image, target_image, bins, target_bins, text, own.
+
+    Sentences are tokens int32 ``[N, L]``; ``text_clauses`` and ``own_clauses`` those of their clauses ``[N, K, L]``.
+    """
     stream = config.data.held_out
     if stream.kind in CAPTIONED or not stream.pool:
         raise UserError("config.data.held_out: expected kind 'edits' with a pool, since truth is the simulator's")
@@ -74,8 +93,16 @@ def make_task(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
             )
         )
     )
-    texts = jax.device_get(say(np.arange(stream.pool), pool["bins"], pool["target_bins"]))
-    return {name: np.asarray(values) for name, values in {**pool, **texts}.items()}
+    said = jax.device_get(say(np.arange(stream.pool), pool["bins"], pool["target_bins"]))
+    apart = {f"{name}_clauses": by_clause(said[name]) for name in ("text", "own")}
+    return {name: np.asarray(values) for name, values in {**pool, **said, **apart}.items()}
+
+
+def by_clause(tokens: np.ndarray) -> np.ndarray:
+    """Sentences ``[N, L]`` of the simulator's grammar to their clauses ``[N, K, L]``, PAD alone where one has fewer."""
+    each = [np.stack([TOKENISER.encode(c) for c in clauses(TOKENISER.decode(sentence))]) for sentence in tokens]
+    most = max(map(len, each))
+    return np.stack([np.pad(one, ((0, most - len(one)), (0, 0)), constant_values=PAD) for one in each])
 
 
 def edit_function(model: Model) -> Edit:
@@ -93,6 +120,22 @@ def edit_function(model: Model) -> Edit:
         return in_batches(lambda rows: some(images[rows], tokens[rows]), np.arange(len(images)), BATCH)
 
     return edit
+
+
+def obey(edit: Edit, images: np.ndarray, at_once: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Images as ``eyegan edit`` makes them: clause by clause of ``each [N, K, L]``, but as they were where the edits by
+    whole sentences ``at_once`` say that these describe them.
+    """
+    several = (each[:, 1:] != PAD).any((1, 2))
+    told = np.array(
+        [s and unchanged(*pair) for s, pair in zip(several, zip(images, at_once, strict=True), strict=True)]
+    )
+    edited = images.copy()
+    for clause in each.swapaxes(0, 1):
+        rows = np.flatnonzero((clause != PAD).any(-1) & ~told)
+        if len(rows):
+            edited[rows] = edit(edited[rows], clause[rows])
+    return edited
 
 
 def changed(task: Mapping[str, np.ndarray], attributes: Sequence[str]) -> np.ndarray:
@@ -160,15 +203,22 @@ def _percent(values: np.ndarray, where: np.ndarray) -> float | None:
 def as_is(edit: Edit, task: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Mean absolute change in gray levels under a sentence that describes the picture as it is, and the floor.
 
+    The sentence is obeyed clause by clause (:func:`obey`); ``as_is_l1_at_once`` is the change by the whole sentence.
+
     The floor is the change under "same eye", which asks for nothing: what passing through the network costs. The
     median over pictures beside the mean tells rare misreadings from a change of all.
     """
     images = task["image"]
-    nothing = np.broadcast_to(TOKENISER.encode("same eye"), task["own"].shape)
-    own, none = (
-        np.abs(edit(images, tokens).astype(np.float64) - images).mean((1, 2, 3)) for tokens in (task["own"], nothing)
-    )
-    return {"as_is_l1": float(own.mean()), "as_is_median": float(np.median(own)), "floor_l1": float(none.mean())}
+    nothing = np.tile(TOKENISER.encode("same eye"), (len(images), 1))
+    at_once = edit(images, task["own"])
+    results = obey(edit, images, at_once, task["own_clauses"]), edit(images, nothing), at_once
+    own, none, whole = (np.abs(result.astype(np.float64) - images).mean((1, 2, 3)) for result in results)
+    return {
+        "as_is_l1": float(own.mean()),
+        "as_is_median": float(np.median(own)),
+        "floor_l1": float(none.mean()),
+        "as_is_l1_at_once": float(whole.mean()),
+    }
 
 
 def baselines(task: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -260,9 +310,18 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
 def judge_model(
     model: Model, task: Mapping[str, np.ndarray], reader: Reader, config: ml_collections.ConfigDict
 ) -> dict[str, Any]:
-    """A model's row of the table: :func:`judge` and :func:`as_is`."""
-    edit = edit_function(model)
-    return judge(edit(task["image"], task["text"]), task, reader, config.data.edits.attributes) | as_is(edit, task)
+    """A model's row of the table: :func:`judge` and :func:`as_is` of edits clause by clause, and by ``NAME_at_once``
+    some figures of edits by the whole sentence.
+    """
+    edit, attributes = edit_function(model), config.data.edits.attributes
+    at_once = edit(task["image"], task["text"])
+    edited = obey(edit, task["image"], at_once, task["text_clauses"])
+    whole = judge(at_once, task, reader, attributes)
+    return (
+        judge(edited, task, reader, attributes)
+        | as_is(edit, task)
+        | {f"{name}_at_once": whole[name] for name in AT_ONCE}
+    )
 
 
 def judge_arms(

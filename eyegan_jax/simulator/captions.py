@@ -315,6 +315,15 @@ def parse(text: str) -> dict[str, str]:
     return found
 
 
+def clauses(text: str) -> list[str]:
+    """One sentence for each attribute that ``text`` states, in the order of ATTRIBUTES; ``[text]`` if it states none.
+
+    In that order an eye turns first, and then its lids open as far as is asked. Raises as :func:`parse`.
+    """
+    found = parse(text)
+    return [GRAMMAR[attribute][found[attribute]][0] for attribute in ATTRIBUTES if attribute in found] or [text]
+
+
 def mirror_text(text: str) -> str:
     """The caption of the picture flipped left to right."""
     swap = {"left": "right", "right": "left"}

@@ -5,10 +5,10 @@ import types
 import numpy as np
 import pytest
 
-from eyegan_jax.evaluation.text_edit import as_is, judge
+from eyegan_jax.evaluation.text_edit import as_is, by_clause, judge, obey
 from eyegan_jax.evaluation.text_edit_readers import reading_loss
-from eyegan_jax.simulator.caption_tokens import LENGTH, SIZES, TOKENISER
-from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID
+from eyegan_jax.simulator.caption_tokens import SIZES, TOKENISER
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, spelled_out
 
 EDITED = ("iris", "pupil", "lid")
 COUNT, PLACES = 40, [ATTRIBUTES.index(a) for a in EDITED]
@@ -33,13 +33,14 @@ def task():
     after[:20, PLACES[0]] = (before[:20, PLACES[0]] + 1) % SIZES[PLACES[0]]
     after[20:, PLACES[1]] = (before[20:, PLACES[1]] + 1) % SIZES[PLACES[1]]
     before[:5, PLACES[2]] = after[:5, PLACES[2]] = UNSAID
-    own = np.stack([TOKENISER.encode("blue iris")] * COUNT)
+    own = np.stack([TOKENISER.encode("blue iris with a small pupil")] * COUNT)
     return {
         "bins": before,
         "target_bins": after,
         "image": written(before),
         "target_image": written(after),
         "own": own,
+        "own_clauses": by_clause(own),
     }
 
 
@@ -91,18 +92,38 @@ def test_what_the_truth_leaves_alone_is_looked_at_by_itself(task):
 
 
 def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(task):
-    nothing = TOKENISER.encode("same eye")
+    """Clause by clause, but where the whole caption finds nothing to do: here in the first ten pictures."""
+    nothing, iris, pupil = (TOKENISER.encode(text) for text in ("same eye", "blue iris", "constricted pupil"))
+    task["image"] = np.minimum(task["image"], 240)
+    task["image"][:10, 1] = 0  # the mark of what the whole caption describes
 
     def edit(images, tokens):
-        asked = (tokens != nothing).any(1)
-        return (images.astype(int) // 2 + np.where(asked, 3, 0)[:, None, None, None]).astype(np.uint8)
+        added = np.select([(tokens == t).all(1) for t in (nothing, iris, pupil)], [1, 3, 5], 2)
+        described = (added == 2) & (images[:, 1] == 0).all((1, 2))
+        return images + np.where(described, 0, added)[:, None, None, None].astype(np.uint8)
 
     found = as_is(edit, task)
-    images = task["image"].astype(int)
-    assert found["floor_l1"] == pytest.approx((images - images // 2).mean())
-    assert found["as_is_l1"] == pytest.approx(np.abs(images - images // 2 - 3).mean())
-    assert found["as_is_median"] == pytest.approx(np.median(np.abs(images - images // 2 - 3).mean((1, 2, 3))))
-    assert task["own"].shape == (COUNT, LENGTH)
+    assert found["floor_l1"] == pytest.approx(1.0)
+    assert found["as_is_l1"] == pytest.approx((10 * 0 + 30 * 8) / COUNT)
+    assert found["as_is_median"] == pytest.approx(8.0)
+    assert found["as_is_l1_at_once"] == pytest.approx((10 * 0 + 30 * 2) / COUNT)
+
+
+def test_a_sentence_of_one_clause_is_never_taken_for_a_description(task):
+    each = by_clause(np.stack([TOKENISER.encode("blue iris")] * COUNT))
+    edited = obey(lambda images, tokens: images // 2, task["image"], task["image"], each)
+    np.testing.assert_array_equal(edited, task["image"] // 2)
+
+
+def test_sentences_are_taken_apart_into_clauses_behind_which_nothing_is_asked():
+    texts = ["looking far left and slightly up, now with a blue eye", "same eye", "dim light"]
+    apart = by_clause(np.stack([TOKENISER.encode(spelled_out(text)) for text in texts]))
+    said = [[TOKENISER.decode(clause) for clause in sentence] for sentence in apart]
+    assert said == [
+        ["looking far left", "looking slightly up", "blue iris"],
+        ["same eye", "", ""],
+        ["dim light", "", ""],
+    ]
 
 
 def test_readers_learn_from_what_is_said_only():

@@ -21,6 +21,7 @@ from eyegan_jax.simulator.captions import (
     bins,
     caption,
     captions,
+    clauses,
     delta_caption,
     mirror_text,
     parse,
@@ -55,6 +56,19 @@ def test_every_stated_clause_is_recovered(found, seed):
     assert set(text.replace(",", "").split()) <= {*VOCABULARY, *ARTICLES}
     # Filling words and missing commas change nothing.
     assert parse("The same eye, now with " + text.replace(", ", " and ")) == parsed
+
+
+@given(any_bins, st.integers(0, 2**31))
+def test_clauses_state_together_what_the_sentence_states_and_turn_the_eye_before_they_set_its_lids(found, seed):
+    text = caption(found, seed)
+    each = [parse(clause) for clause in clauses(text)]
+    assert all(len(one) == 1 for one in each)
+    assert {name: value for one in each for name, value in one.items()} == parse(text)
+    said = [name for one in each for name in one]
+    assert said == sorted(said, key=list(GRAMMAR).index) and list(GRAMMAR).index("gaze pitch") < list(GRAMMAR).index(
+        "lid"
+    )
+    assert clauses("The same eye") == ["The same eye"]
 
 
 @given(any_bins, any_bins, st.integers(0, 2**31))
