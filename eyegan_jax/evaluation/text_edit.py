@@ -127,9 +127,7 @@ def obey(edit: Edit, images: np.ndarray, at_once: np.ndarray, each: np.ndarray) 
     whole sentences ``at_once`` say that these describe them.
     """
     several = (each[:, 1:] != PAD).any((1, 2))
-    told = np.array(
-        [s and unchanged(*pair) for s, pair in zip(several, zip(images, at_once, strict=True), strict=True)]
-    )
+    told = several & np.array([unchanged(*pair) for pair in zip(images, at_once, strict=True)])
     edited = images.copy()
     for clause in each.swapaxes(0, 1):
         rows = np.flatnonzero((clause != PAD).any(-1) & ~told)
