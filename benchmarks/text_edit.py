@@ -29,7 +29,7 @@ from eyegan_jax.models import Model, load_model
 from eyegan_jax.training import startup
 
 ROOT = Path(__file__).resolve().parents[1]
-ARMS = ("full", "supervised", "whole_pictures", "unpaired", "nowords", "dong")
+ARMS = ("full", "supervised", "one_by_one", "whole_pictures", "unpaired", "nowords", "dong")
 GOES_ON = "continued"
 """An arm that starts from another's painter, so it is no part of the comparison unless it is asked for."""
 
@@ -56,7 +56,12 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
     folder = arguments.workdir / f"seed{seed}" / arm
     config = training_config(arguments, arm, seed)
     path = folder / "figures.json"
-    stamp = {"steps": config.steps, "pairs": len(task["image"]), "reader": reader.accuracy, "followed": "by clause"}
+    stamp = {
+        "steps": config.steps,
+        "pairs": len(task["image"]),
+        "reader": reader.accuracy,
+        "followed": "in turn, lids first",
+    }
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
     finish(config, folder)

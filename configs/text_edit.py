@@ -13,6 +13,7 @@ variants:  smoke       the real code with tiny networks
            packaged    the same for longer, as the model that comes with the package: ten minutes of an H100
            continued   supervised, going on from the package's model: 100 minutes of one CPU core; with
                        --config.start.painter=RUN from a training of your own
+           one_by_one  supervised, one change at a time, as the editor follows a sentence
            whole_pictures  supervised, with an L1 that counts all pixels alike
            cub, oxford102   the original experiment, on --config.data.edits.dir=FOLDER with
                        --config.data.edits.vocabulary=FILE (docs/text_edit.md)
@@ -51,8 +52,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.evaluation = ml_collections.ConfigDict(
         {
             "reader_people": 2_000_000,  # number of the first person whom the readers (the judges) learn from
-            "reader_images": 60_000,
-            "reader_steps": 6000,
+            "reader_images": 160_000,
+            "reader_steps": 12_000,
             "reader_widths": (64, 128, 256),
             "rows": 6,  # eyes of the figure
         }
@@ -60,7 +61,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     for optimiser in (config.text_edit.painter_optimiser, config.text_edit.critic_optimiser):
         # What is judged is a rested network.
         fall_to_zero(optimiser, config.get_ref("steps"))
-    ablations = (dong, unpaired, nowords, supervised, whole_pictures)
+    ablations = (dong, unpaired, nowords, supervised, one_by_one, whole_pictures)
     variants = (smoke, cpu, large, paper, *ablations, packaged, continued, cub, oxford102)
     return apply_variant(config, variant, {change.__name__: change for change in variants})
 
@@ -152,7 +153,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     c.image.update({"width": 16, "layers": 3})
     uncriticised(config)  # critics cost time, and the true edits say more
     c.averaging = 0.995
-    config.evaluation.update({"reader_images": 32768, "reader_steps": 4000, "reader_widths": (16, 32, 64)})
+    config.evaluation.update({"reader_images": 120_000, "reader_steps": 8000, "reader_widths": (16, 32, 64)})
 
 
 def large(config: ml_collections.ConfigDict) -> None:
@@ -229,6 +230,12 @@ def continued(config: ml_collections.ConfigDict) -> None:
     optimiser = config.text_edit.painter_optimiser
     optimiser.name, optimiser.learning_rate = "adam", 2.5e-4
     config.run.samples_every = config.run.checkpoint_every = 500
+
+
+def one_by_one(config: ml_collections.ConfigDict) -> None:
+    uncriticised(config)
+    config.data.edits.most = 1
+    config.data.edits.alike = True  # or a sentence's length tells a description from a request
 
 
 def whole_pictures(config: ml_collections.ConfigDict) -> None:

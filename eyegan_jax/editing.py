@@ -22,7 +22,7 @@ from eyegan_jax.images import Pictures, to_float
 from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.own_resolution import changed_picture
-from eyegan_jax.simulator.captions import clauses, parse, spelled_out
+from eyegan_jax.simulator.captions import asked_in_turn, parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 
 STATE = ("average",)
@@ -41,25 +41,34 @@ def unchanged(before: np.ndarray, after: np.ndarray) -> bool:
     return float(np.abs(after.astype(np.float32) - before).mean()) < UNCHANGED
 
 
-def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of each sentence its tokens int32 ``[L]`` and those of its clauses ``[K, L]``, for a run of this config.
+def in_turn(config: ml_collections.ConfigDict, text: str) -> list[str]:
+    """The sentences that a run of this config follows one after the other to do what ``text`` asks.
 
-    A run on pictures that somebody else captioned knows no clauses: there K is 1. Raises UserError for an empty
-    sentence, unknown words, clauses that contradict each other, and clauses about what the run never learnt to edit.
+    A run on pictures that somebody else captioned knows no clauses and follows the text itself. Raises UserError for an
+    empty sentence, clauses that contradict each other, and clauses about what the run never learnt to edit.
     """
     edits = config.data.edits
+    if edits.kind in CAPTIONED:
+        return [text]
+    strange = [attribute for attribute in parse(text) if attribute not in edits.attributes]
+    if strange:
+        known = ", ".join(edits.attributes)
+        raise UserError(f"text: expected clauses on what this model edits ({known}), found {strange[0]}")
+    return asked_in_turn(text)
+
+
+def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each sentence its tokens int32 ``[L]`` and those of what it asks :func:`in_turn` ``[K, L]``.
+
+    Raises UserError as that, for unknown words, and where there is no sentence.
+    """
     if not texts:
         raise UserError("--text: expected at least one sentence, found none")
     tokeniser, encoded = build_tokeniser(config), []
     for text in texts:
-        whole, each = text, [text]
-        if edits.kind not in CAPTIONED:
-            strange = [attribute for attribute in parse(text) if attribute not in edits.attributes]
-            if strange:
-                known = ", ".join(edits.attributes)
-                raise UserError(f"text: expected clauses on what this model edits ({known}), found {strange[0]}")
-            whole, each = spelled_out(text), clauses(text)
-        encoded.append((tokeniser.encode(whole), np.stack([tokeniser.encode(clause) for clause in each])))
+        each = in_turn(config, text)
+        whole = text if config.data.edits.kind in CAPTIONED else spelled_out(text)
+        encoded.append((tokeniser.encode(whole), np.stack([tokeniser.encode(one) for one in each])))
     return encoded
 
 
@@ -67,8 +76,9 @@ def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pic
     """A function from pictures, uint8 ``[H, W, C]`` of any sizes, to one uint8 ``[T, h, w, C]`` for each: its middle,
     in the model's proportions and at its own resolution, as each of the sentences asks.
 
-    Clauses are followed one after the other: of two at once the painter sees to what covers more pixels. A picture that
-    the whole sentence leaves :func:`unchanged` is left as it is, for the sentence describes it (docs/text_edit.md).
+    Clauses are followed one after the other (:func:`in_turn`): of two at once the painter sees to what covers more
+    pixels. A picture that the whole sentence leaves :func:`unchanged` is left as it is, for the sentence describes it
+    (docs/text_edit.md).
     What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and done to each
     picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
     """
@@ -146,7 +156,7 @@ def edit_folder(
             "command": "edit",
             "checkpoint": str(Path(checkpoint).resolve()),
             "step": model.step,
-            "texts": list(texts),
+            "texts": {text: in_turn(model.config, text) for text in texts},
         }
         options: dict[str, Any] = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
         report = process_folder(source, dest, apply, outputs=outputs, mixed=True, stamp=stamp, **options)

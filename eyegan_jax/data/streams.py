@@ -46,6 +46,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "before": "none",  # of pairs: the change that the first picture itself goes through
             "attributes": (),  # of edits: what sentences ask for, names in simulator.edits.EDITABLE
             "most": 2,  # of edits: most attributes that one of them changes
+            "alike": False,  # of edits: a picture is described in as many clauses as an edit is asked for in
             "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
             # Of data sets in files.
             "dir": placeholder(str),
@@ -161,7 +162,10 @@ def simulated_source(config: ml_collections.ConfigDict, stream: ml_collections.C
     )
     if stream.pool:
         source = _pooled(config, source, stream, name)
-    return edits.with_sentences(source, stream.attributes) if stream.kind == EDITS else source
+    if stream.kind != EDITS:
+        return source
+    # Runs from before this was a setting are judged, too.
+    return edits.with_sentences(source, stream.attributes, stream.get("alike", False))
 
 
 def _pooled(config, source: DeviceSource, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.images import to_float
+from eyegan_jax.systems.optimisers import muon
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """The network's output and the targets of one batch to a scalar; one and the same function for every call."""
@@ -24,12 +25,16 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclass(frozen=True)
 class Training:
-    """The budget: Adam with a cosine to zero. ``augment(key, images)`` changes float batches on the device."""
+    """The budget; the learning rate falls to zero along a cosine. optimiser: "adam" or "muon".
+
+    ``augment(key, images)`` changes float batches on the device.
+    """
 
     steps: int = 1000
     batch: int = 64
     learning_rate: float = 1e-3
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    optimiser: str = "adam"
 
 
 DEFAULT = Training()
@@ -45,7 +50,8 @@ class _Fit:
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        return optax.adam(optax.cosine_decay_schedule(self.how.learning_rate, self.how.steps))
+        build = {"adam": optax.adam, "muon": muon}[self.how.optimiser]
+        return build(optax.cosine_decay_schedule(self.how.learning_rate, self.how.steps))
 
     def init(self, key, images):
         variables = self.network.init(key, to_float(images[:1]))

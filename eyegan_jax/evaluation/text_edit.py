@@ -21,7 +21,7 @@ from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Tab
 from eyegan_jax.evaluation.text_edit_readers import Reader, train_reader
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.simulator.caption_tokens import TOKENISER
-from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, clauses
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, asked_in_turn
 from eyegan_jax.tokeniser import PAD
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ Edit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def make_task(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
     """The held-out pairs with one sentence each, as arrays: image, target_image, bins, target_bins, text, own.
 
-    Sentences are tokens int32 ``[N, L]``; ``text_clauses`` and ``own_clauses`` those of their clauses ``[N, K, L]``.
+    Sentences are tokens int32 ``[N, L]``; ``text_in_turn`` and ``own_in_turn`` what they ask in turn ``[N, K, L]``.
     """
     stream = config.data.held_out
     if stream.kind in CAPTIONED or not stream.pool:
@@ -94,13 +94,15 @@ def make_task(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
         )
     )
     said = jax.device_get(say(np.arange(stream.pool), pool["bins"], pool["target_bins"]))
-    apart = {f"{name}_clauses": by_clause(said[name]) for name in ("text", "own")}
+    apart = {f"{name}_in_turn": tokens_in_turn(said[name]) for name in ("text", "own")}
     return {name: np.asarray(values) for name, values in {**pool, **said, **apart}.items()}
 
 
-def by_clause(tokens: np.ndarray) -> np.ndarray:
-    """Sentences ``[N, L]`` of the simulator's grammar to their clauses ``[N, K, L]``, PAD alone where one has fewer."""
-    each = [np.stack([TOKENISER.encode(c) for c in clauses(TOKENISER.decode(sentence))]) for sentence in tokens]
+def tokens_in_turn(tokens: np.ndarray) -> np.ndarray:
+    """Sentences ``[N, L]`` of the grammar to what each asks in turn ``[N, K, L]``; behind that, PAD alone."""
+    each = [
+        np.stack([TOKENISER.encode(one) for one in asked_in_turn(TOKENISER.decode(sentence))]) for sentence in tokens
+    ]
     most = max(map(len, each))
     return np.stack([np.pad(one, ((0, most - len(one)), (0, 0)), constant_values=PAD) for one in each])
 
@@ -123,16 +125,16 @@ def edit_function(model: Model) -> Edit:
 
 
 def obey(edit: Edit, images: np.ndarray, at_once: np.ndarray, each: np.ndarray) -> np.ndarray:
-    """Images as ``eyegan edit`` makes them: clause by clause of ``each [N, K, L]``, but as they were where the edits by
-    whole sentences ``at_once`` say that these describe them.
+    """Images as ``eyegan edit`` makes them: by ``each [N, K, L]`` in turn, but as they were where the edits by whole
+    sentences ``at_once`` say that these describe them.
     """
     several = (each[:, 1:] != PAD).any((1, 2))
     told = several & np.array([unchanged(*pair) for pair in zip(images, at_once, strict=True)])
     edited = images.copy()
-    for clause in each.swapaxes(0, 1):
-        rows = np.flatnonzero((clause != PAD).any(-1) & ~told)
+    for request in each.swapaxes(0, 1):
+        rows = np.flatnonzero((request != PAD).any(-1) & ~told)
         if len(rows):
-            edited[rows] = edit(edited[rows], clause[rows])
+            edited[rows] = edit(edited[rows], request[rows])
     return edited
 
 
@@ -209,7 +211,7 @@ def as_is(edit: Edit, task: Mapping[str, np.ndarray]) -> dict[str, float]:
     images = task["image"]
     nothing = np.tile(TOKENISER.encode("same eye"), (len(images), 1))
     at_once = edit(images, task["own"])
-    results = obey(edit, images, at_once, task["own_clauses"]), edit(images, nothing), at_once
+    results = obey(edit, images, at_once, task["own_in_turn"]), edit(images, nothing), at_once
     own, none, whole = (np.abs(result.astype(np.float64) - images).mean((1, 2, 3)) for result in results)
     return {
         "as_is_l1": float(own.mean()),
@@ -313,7 +315,7 @@ def judge_model(
     """
     edit, attributes = edit_function(model), config.data.edits.attributes
     at_once = edit(task["image"], task["text"])
-    edited = obey(edit, task["image"], at_once, task["text_clauses"])
+    edited = obey(edit, task["image"], at_once, task["text_in_turn"])
     whole = judge(at_once, task, reader, attributes)
     return (
         judge(edited, task, reader, attributes)

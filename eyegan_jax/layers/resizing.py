@@ -33,32 +33,31 @@ def double(x):
     return x.reshape(*batch, 2 * height, 2 * width, channels)
 
 
-def _interpolation_matrix(source: int, target: int, align_corners: bool) -> np.ndarray:
-    """``[target, source]``: each row holds the two weights of linear interpolation."""
-    index = np.arange(target, dtype=np.float64)
-    if align_corners:
-        position = index * ((source - 1) / (target - 1) if target > 1 else 0.0)
-    else:
-        position = np.clip((index + 0.5) * source / target - 0.5, 0.0, source - 1.0)
-    low = np.minimum(np.floor(position).astype(int), source - 1)
-    high = np.minimum(low + 1, source - 1)
-    matrix = np.zeros((target, source), np.float32)
-    np.add.at(matrix, (np.arange(target), low), 1.0 - (position - low))
-    np.add.at(matrix, (np.arange(target), high), position - low)
-    return matrix
+def _positions(index, source: int, scale):
+    """Where target pixels read: centres at ``i + 1/2``, the border repeated."""
+    return ((index + 0.5) * scale - 0.5).clip(0.0, source - 1.0)
+
+
+def _weights(position, source: int):
+    """``[target, source]``: each row holds the two weights of linear interpolation; of NumPy or JAX like its input."""
+    return (1.0 - abs(position[:, None] - np.arange(source))).clip(0.0)
 
 
 def bilinear(x, size: tuple[int, int], align_corners: bool = False):
     """Bilinear interpolation between the four nearest pixels, without smoothing when it shrinks.
 
-    Pixel centres at ``i + 1/2`` and the border repeated, or, with ``align_corners``, the centres of the
-        corner
-    pixels of both images on top of each other: position ``i (in - 1) / (out - 1)``.
+    Pixel centres at ``i + 1/2`` and the border repeated, or, with ``align_corners``, the centres of the corner pixels
+    of both images on top of each other: position ``i (in - 1) / (out - 1)``.
     """
     for axis, target in zip((-3, -2), size, strict=True):
-        if x.shape[axis] == target:
+        source, index = x.shape[axis], np.arange(target, dtype=np.float64)
+        if source == target:
             continue
-        matrix = _interpolation_matrix(x.shape[axis], target, align_corners).astype(x.dtype)
+        if align_corners:
+            position = index * ((source - 1) / max(target - 1, 1))
+        else:
+            position = _positions(index, source, source / target)
+        matrix = _weights(position, source).astype(x.dtype)
         x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis), precision="highest"), 0, axis)
     return x
 
@@ -70,8 +69,7 @@ def bilinear_within(x: jax.Array, shape: tuple[int, int], size) -> jax.Array:
     """
     for axis, length, target in zip((-3, -2), shape, size, strict=True):
         source = x.shape[axis]
-        position = jnp.clip((jnp.arange(length) + 0.5) * (source / target) - 0.5, 0.0, source - 1.0)
-        weights = jnp.maximum(0.0, 1.0 - jnp.abs(position[:, None] - jnp.arange(source)))
+        weights = _weights(_positions(jnp.arange(length), source, source / target), source)
         x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis), precision="highest"), 0, axis)
     return x
 

@@ -47,7 +47,9 @@ JOINTS = np.concatenate([Tokeniser(VOCABULARY, 1).encode_known(text) for text in
 # One draw of uniform numbers per function: a dozen small draws would take longer to compile than a network.
 
 
-def choose_clauses(key: jax.Array, numbers: jax.Array, allowed: jax.Array, least: int, most: int) -> jax.Array:
+def choose_clauses(
+    key: jax.Array, numbers: jax.Array, allowed: jax.Array, least: int | jax.Array, most: int | jax.Array
+) -> jax.Array:
     """Which attributes to mention: bool ``[A]``, ``least`` to ``most`` of those that are said and ``allowed [A]``."""
     u = jax.random.uniform(key, (len(ATTRIBUTES) + 1,))
     count = least + (u[-1] * (most + 1 - least)).astype(int)

@@ -315,13 +315,18 @@ def parse(text: str) -> dict[str, str]:
     return found
 
 
-def clauses(text: str) -> list[str]:
-    """One sentence for each attribute that ``text`` states, in the order of ATTRIBUTES; ``[text]`` if it states none.
+def asked_in_turn(text: str) -> list[str]:
+    """The sentences that an editor follows one after the other to do what ``text`` asks; ``[text]`` if it asks nothing.
 
-    In that order an eye turns first, and then its lids open as far as is asked. Raises as :func:`parse`.
+    One for each attribute, in the order of ATTRIBUTES: an eye turns first, and then its lids open as far as is asked.
+    Before them, where lids are spoken of with what closed ones hide, one with all of that: an eye that opens is
+    invented, and whole. Raises as :func:`parse`.
     """
     found = parse(text)
-    return [GRAMMAR[attribute][found[attribute]][0] for attribute in ATTRIBUTES if attribute in found] or [text]
+    said = {attribute: GRAMMAR[attribute][found[attribute]][0] for attribute in ATTRIBUTES if attribute in found}
+    behind = [attribute for attribute in HIDDEN["lid", "closed"] if attribute in said]
+    opened = [" ".join(said[attribute] for attribute in ("lid", *behind))] if "lid" in said and behind else []
+    return [*opened, *said.values()] or [text]
 
 
 def mirror_text(text: str) -> str:

@@ -284,12 +284,13 @@ def changed_clauses(before: jax.Array, after: jax.Array, allowed) -> jax.Array:
     return (before != after) & (after != UNSAID) & allowed
 
 
-def say_edit(key, sample, attributes: Sequence[str]) -> dict[str, jax.Array]:
+def say_edit(key, sample, attributes: Sequence[str], alike: bool = False) -> dict[str, jax.Array]:
     """The sentences of one edit, int32 ``[LENGTH]`` each, new ones for every key.
 
     ``text`` asks for the second picture: all that changed and now and then something that stays. ``own`` states
-    clauses of the first picture; ``wrong`` too, but for one that is false. Only ``attributes`` are mentioned.
-    ``text_bins`` int32 ``[A]``: the bins that the first states, UNSAID elsewhere.
+    clauses of the first picture, up to four or, if ``alike``, as many as ``text``; ``wrong`` too, but for one that is
+    false. Only ``attributes`` are mentioned. ``text_bins`` int32 ``[A]``: the bins that the first states, UNSAID
+    elsewhere.
     """
     before, after = sample["bins"], sample["target_bins"]
     allowed = attribute_mask(attributes)
@@ -298,7 +299,8 @@ def say_edit(key, sample, attributes: Sequence[str]) -> dict[str, jax.Array]:
     u = jax.random.uniform(keys[0], (len(ATTRIBUTES) + 1,))
     extra = jnp.where(changed.any(), (u[-1] < EXTRA).astype(int), 2)
     kept = first_few(u[:-1], jnp.asarray(allowed) & (after != UNSAID) & ~changed, extra)
-    told = choose_clauses(keys[1], before, jnp.asarray(allowed), 1, CLAUSES - 2)
+    least, most = 2 * [(changed | kept).sum()] if alike else (1, CLAUSES - 2)
+    told = choose_clauses(keys[1], before, jnp.asarray(allowed), least, most)
     # The last two by the same key: they differ by the words of one clause.
     texts = jax.vmap(sentence)(
         keys[jnp.array([2, 3, 3])],
@@ -309,11 +311,11 @@ def say_edit(key, sample, attributes: Sequence[str]) -> dict[str, jax.Array]:
     return dict(zip(("text", "own", "wrong"), texts, strict=True)) | {"text_bins": stated}
 
 
-def with_sentences(source: DeviceSource, attributes: Sequence[str] = EDITABLE) -> DeviceSource:
+def with_sentences(source: DeviceSource, attributes: Sequence[str] = EDITABLE, alike: bool = False) -> DeviceSource:
     """``source`` of edits, rendered or resident, with ``text``, ``own`` and ``wrong`` of :func:`say_edit`."""
 
     def draw(resident, key):
         sample = dict(source.draw(resident, jax.random.fold_in(key, 0)))
-        return sample | say_edit(jax.random.fold_in(key, 1), sample, attributes)
+        return sample | say_edit(jax.random.fold_in(key, 1), sample, attributes, alike)
 
     return DeviceSource(draw, source.resident, source.size)

@@ -59,23 +59,27 @@ def build_optimiser(config: ml_collections.ConfigDict) -> optax.GradientTransfor
     elif config.name == "adam":
         parts = [optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)]
     elif config.name == "muon":
-        decay = config.weight_decay
-        parts = [
-            contrib.muon(
-                rate,
-                adam_b1=config.b1,
-                adam_b2=config.b2,
-                weight_decay=decay,
-                adam_weight_decay=decay,
-                muon_weight_dimension_numbers=_matrices,
-                consistent_rms=MATRIX_RMS,
-            )
-        ]
+        parts = [muon(rate, config.b1, config.b2, config.weight_decay)]
     else:
         raise UserError(f"optimiser name: expected 'sgd', 'adam' or 'muon', found {config.name!r}")
     if config.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*parts)
+
+
+def muon(
+    rate: optax.ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Muon (Jordan 2024) for layers' weights, Nesterov's Adam for the rest; decoupled weight decay."""
+    return contrib.muon(
+        rate,
+        adam_b1=b1,
+        adam_b2=b2,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        muon_weight_dimension_numbers=_matrices,
+        consistent_rms=MATRIX_RMS,
+    )
 
 
 def _matrices(params: Any) -> Any:

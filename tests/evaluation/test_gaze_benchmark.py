@@ -19,6 +19,14 @@ class Tiny(nn.Module):
         return nn.Dense(3)(x.reshape(len(x), -1))
 
 
+class Wide(nn.Module):
+    """A layer of enough outputs for Muon."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(12)(x.reshape(len(x), -1))
+
+
 def eyes(count, seed, brightness=0):
     """8x12 eyes with a dark spot whose place is the gaze."""
     rng = np.random.default_rng(seed)
@@ -29,6 +37,10 @@ def eyes(count, seed, brightness=0):
     yaw, pitch = (centres[:, 0] - 5.5) * 0.1, (3.5 - centres[:, 1]) * 0.1
     vector = [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]
     return gaze.Eyes(images[..., None], np.stack(vector, -1).astype(np.float32))
+
+
+def squared_error(outputs, targets):
+    return ((outputs - targets) ** 2).mean()
 
 
 HOW = fitting.Training(steps=150, batch=16, learning_rate=0.01)
@@ -69,6 +81,24 @@ def test_augmentation_sees_its_own_key_and_changes_training():
     budgets = [fitting.Training(20, 16, augment=augment) for augment in (None, dim)]
     plain, dimmed = (fitting.train(Tiny(), gaze_distance, *training, 0, how)["params"]["Dense_0"] for how in budgets)
     assert not np.allclose(plain["kernel"], dimmed["kernel"])
+
+
+def test_a_budget_names_the_optimiser_that_learns():
+    """Adam's first step is of one size everywhere, Muon's has singular values of nearly one size."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 12, 1)).astype(np.uint8)
+    targets = rng.normal(size=(60, 12)).astype(np.float32)
+
+    def first_step(optimiser):
+        budgets = [fitting.Training(1, 16, rate, optimiser=optimiser) for rate in (0.0, 0.01)]
+        start, end = (fitting.train(Wide(), squared_error, images, targets, 0, how)["params"] for how in budgets)
+        return np.subtract(end["Dense_0"]["kernel"], start["Dense_0"]["kernel"])
+
+    adam, muon = first_step("adam"), first_step("muon")
+    np.testing.assert_allclose(np.abs(adam), 0.01, rtol=0.01)
+    values = np.linalg.svd(muon, compute_uv=False)
+    assert values.min() > 0.6 * values.max() and np.abs(muon).std() > 0.2 * np.abs(muon).mean()
+    assert 0.35 < np.sqrt(np.mean(muon**2)) / 0.01 < 0.65
 
 
 @pytest.mark.parametrize("name", gaze.CLASSICAL)

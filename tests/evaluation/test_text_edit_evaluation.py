@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from eyegan_jax.evaluation.text_edit import as_is, by_clause, judge, obey
+from eyegan_jax.evaluation.text_edit import as_is, judge, obey, tokens_in_turn
 from eyegan_jax.evaluation.text_edit_readers import reading_loss
 from eyegan_jax.simulator.caption_tokens import SIZES, TOKENISER
 from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, spelled_out
@@ -40,7 +40,7 @@ def task():
         "image": written(before),
         "target_image": written(after),
         "own": own,
-        "own_clauses": by_clause(own),
+        "own_in_turn": tokens_in_turn(own),
     }
 
 
@@ -110,14 +110,14 @@ def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(
 
 
 def test_a_sentence_of_one_clause_is_never_taken_for_a_description(task):
-    each = by_clause(np.stack([TOKENISER.encode("blue iris")] * COUNT))
+    each = tokens_in_turn(np.stack([TOKENISER.encode("blue iris")] * COUNT))
     edited = obey(lambda images, tokens: images // 2, task["image"], task["image"], each)
     np.testing.assert_array_equal(edited, task["image"] // 2)
 
 
 def test_sentences_are_taken_apart_into_clauses_behind_which_nothing_is_asked():
     texts = ["looking far left and slightly up, now with a blue eye", "same eye", "dim light"]
-    apart = by_clause(np.stack([TOKENISER.encode(spelled_out(text)) for text in texts]))
+    apart = tokens_in_turn(np.stack([TOKENISER.encode(spelled_out(text)) for text in texts]))
     said = [[TOKENISER.decode(clause) for clause in sentence] for sentence in apart]
     assert said == [
         ["looking far left", "looking slightly up", "blue iris"],

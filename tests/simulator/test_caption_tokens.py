@@ -89,3 +89,22 @@ def test_an_instruction_mentions_all_that_changes(sentences):
         told = named(said["text_bins"][i])
         assert len(told) > CLAUSES or told == stated
     assert UNSAID in before
+
+
+def test_descriptions_are_as_long_as_requests_where_they_are_alike():
+    """Otherwise the number of clauses tells which is which, and nobody needs to look at the picture."""
+    before = random_bins(4)
+    moved = np.random.default_rng(5).random(before.shape) < 0.08
+    after = np.asarray(drop_hidden(jnp.asarray(np.where(moved, (before + 1) % SIZES, before))))
+
+    def lengths(alike):
+        say = jax.jit(jax.vmap(lambda k, b, a: say_edit(k, {"bins": b, "target_bins": a}, EDITABLE, alike)))
+        said = say(keys(6), before, after)
+        return [np.array([len(meaning(tokens)) for tokens in said[name]]) for name in ("text", "own")]
+
+    asked, own = lengths(True)
+    enough = np.array([len(set(named(b)) & set(EDITABLE)) for b in before]) >= asked
+    assert enough.mean() > 0.9 and len(set(asked)) > 2
+    np.testing.assert_array_equal(own[enough], asked[enough])
+    asked, own = lengths(False)
+    assert np.mean(own == asked) < 0.7 and own.max() == CLAUSES - 2
