@@ -78,9 +78,8 @@ def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pic
 
     Clauses are followed one after the other (:func:`in_turn`): of two at once the painter sees to what covers more
     pixels. A picture that the whole sentence leaves :func:`unchanged` is left as it is, for the sentence describes it
-    (docs/text_edit.md).
-    What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and done to each
-    picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
+    (docs/text_edit.md). What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and
+    done to each picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
     """
     system: Any = systems.build_system(model.config)
     sentences, shape = encode_texts(model.config, texts), model.config.image_shape

@@ -70,6 +70,7 @@ def test_what_is_asked_in_turn_states_what_the_sentence_states_and_turns_the_eye
         assert "lid" in opened
     else:
         assert "lid" not in stated or not stated.keys() & {"gaze yaw", "gaze pitch", "iris", "pupil"}
+    assert all(len(one) == 1 for one in each)
     order = list(GRAMMAR)
     assert [name for one in each for name in one] == sorted(stated, key=order.index)
     assert order.index("gaze pitch") < order.index("lid")
