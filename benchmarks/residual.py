@@ -10,6 +10,7 @@ OUT/performance_residual_cpu.json or performance_residual_gpu.json.
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -94,7 +95,7 @@ def main() -> None:
     row = {"what": f"retrieval, {arguments.targets} targets, {arguments.pool} candidates, one person"}
     note(row | {"size": arguments.size, "seconds": round(seconds, 3)})
     name = f"performance_residual_{'cpu' if jax.default_backend() == 'cpu' else 'gpu'}"
-    command = f"python benchmarks/residual.py {' '.join(sys.argv[1:])}".strip()
+    command = f"python benchmarks/residual.py {shlex.join(sys.argv[1:])}".strip()
     config = {key: value for key, value in vars(arguments).items() if key != "out"}
     results.record(name, command, config, {"rows": rows}, [0], arguments.out)
 

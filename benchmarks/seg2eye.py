@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import runpy
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -161,7 +162,7 @@ def main() -> None:
     options = parse(sys.argv[1:])
     rows: list[dict[str, Any]] = []
     record = {
-        "command": f"python benchmarks/seg2eye.py {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python benchmarks/seg2eye.py {shlex.join(sys.argv[1:])}".strip(),
         "config": "configs/seg2eye.py:official",
         "hardware": hardware(),
         "versions": versions(),

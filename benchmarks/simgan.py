@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import runpy
+import shlex
 import statistics
 import subprocess
 import sys
@@ -310,7 +311,7 @@ def main() -> None:
         return
     results: dict[str, Any] = {"rows": [], "memory": []}
     record = {
-        "command": f"python benchmarks/simgan.py {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python benchmarks/simgan.py {shlex.join(sys.argv[1:])}".strip(),
         "config": "configs/simgan.py:paper",
         "hardware": hardware(),
         "versions": versions(),

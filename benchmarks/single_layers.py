@@ -13,8 +13,10 @@ from eyegan_jax.layers.convolution import convolve
 
 LAYERS = {
     # name: (images of 32, height, width, channels in, channels out, kernel, stride, padding)
+    "refiner, 1 to 64": (1, 35, 55, 1, 64, 3, 1, 1),
     "refiner, 64 to 64": (1, 35, 55, 64, 64, 3, 1, 1),
     "refiner, 64 to 1, 1x1": (1, 35, 55, 64, 1, 1, 1, 0),
+    "local discriminator, 1 to 96, stride 2": (1, 35, 55, 1, 96, 3, 2, 1),
     "local discriminator, 96 to 64, stride 2": (1, 18, 28, 96, 64, 3, 2, 1),
     "painter, 16 to 16": (0.25, 80, 48, 16, 16, 3, 1, 1),
     "painter, 64 to 64, coarsest": (0.25, 10, 6, 64, 64, 3, 1, 1),

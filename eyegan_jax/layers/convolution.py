@@ -69,7 +69,10 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
     ones are matrix products. For the others XLA has a fast path in canonical dimension order only, and its own weight
     gradient takes the whole batch for one patch, which falls out of the cache: image by image it is faster where an
     image's gradient is large, and slower where it is small or has few channels (docs/performance.md).
-    Accelerators keep lax's convolution and derivatives.
+
+    On a GPU in bfloat16, layers of one channel in or out leave cuDNN's fast paths: a 3x3 convolution of one channel is
+    a matrix product of neighbourhoods, a 1x1 convolution to one channel a sum of products. Everything else, and other
+    accelerators, keep lax's convolution and derivatives.
     """
     plain = (
         x.ndim == 4
@@ -77,15 +80,44 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **opti
         and all(d == 1 for d in (*(options.get("lhs_dilation") or ()), *(options.get("rhs_dilation") or ())))
     )
     exported = not isinstance(x.shape[0], int)  # for any batch: and so for any platform
-    if not plain or exported or jax.default_backend() != "cpu":
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    strides = tuple(strides or (1, 1))
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    padding = tuple(tuple(pair) for pair in padding)
+    if plain and not exported:
+        steps, around = tuple(strides or (1, 1)), padding
+        if isinstance(padding, str):
+            around = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], steps, padding)
+        around = tuple(tuple(pair) for pair in around)
+        if jax.default_backend() == "cpu":
+            return _on_cpu(x, kernel, steps, around)
+        if jax.default_backend() == "gpu" and x.dtype == jnp.bfloat16:
+            if kernel.shape[:3] == (3, 3, 1):
+                return _product_of_neighbourhoods(x, kernel, steps, around)
+            if kernel.shape[3] == 1 and steps == (1, 1) and _pointwise(kernel, around):
+                return _sum_of_products(x, kernel)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+
+def _on_cpu(x: jax.Array, kernel: jax.Array, strides: tuple, padding: tuple) -> jax.Array:
     if x.dtype == jnp.bfloat16:  # XLA's CPU code would widen it as well, and leave its fast path
         return _cpu_convolution(x.astype(jnp.float32), kernel.astype(jnp.float32), strides, padding).astype(x.dtype)
     return _cpu_convolution(x, kernel, strides, padding)
+
+
+def _product_of_neighbourhoods(x: jax.Array, kernel: jax.Array, strides: tuple, padding: tuple) -> jax.Array:
+    """Of images of one channel: what each output sees, side by side, times the kernel."""
+    height, width = kernel.shape[:2]
+    x = jnp.pad(x.astype(jnp.float32), ((0, 0), *padding, (0, 0)))  # float32 for the sums of the gradient
+    rows, columns = ((n - k) // s * s + 1 for n, k, s in zip(x.shape[1:3], (height, width), strides, strict=True))
+    seen = [x[:, i : i + rows : strides[0], j : j + columns : strides[1]] for i in range(height) for j in range(width)]
+    # Zeros up to a multiple of eight numbers: matrix units read no less at a time.
+    zeros = -len(seen) % 8
+    seen.append(jnp.zeros((*seen[0].shape[:3], zeros), x.dtype))
+    matrix = jnp.pad(kernel.reshape(height * width, -1), ((0, zeros), (0, 0)))
+    return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(seen, axis=-1).astype(kernel.dtype), matrix)
+
+
+def _sum_of_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1x1 convolution to one channel, summed in float32 as in a matrix unit."""
+    products = x.astype(jnp.float32) * kernel[0, 0, :, 0].astype(jnp.float32)
+    return jnp.sum(products, axis=-1, keepdims=True).astype(x.dtype)
 
 
 def _canonical(x: jax.Array, kernel: jax.Array, padding: Any, **options: Any) -> jax.Array:

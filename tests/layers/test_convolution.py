@@ -103,6 +103,38 @@ def test_bfloat16_sums_in_float32():
     assert gradient.dtype == jnp.bfloat16 and float(gradient[0, 0, 0, 0]) == 4800
 
 
+@settings(max_examples=12)
+@given(
+    batch=st.integers(1, 3),
+    size=st.tuples(st.integers(3, 11), st.integers(3, 11)),
+    outputs=st.integers(1, 9),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.one_of(
+        st.sampled_from(["SAME", "VALID"]), st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
+    ),
+    pointwise=st.booleans(),
+)
+def test_layers_of_one_channel_on_a_gpu_equal_lax(batch, size, outputs, strides, padding, pointwise):
+    """One channel in, or one out of a 1x1 kernel: small whole numbers, of which bfloat16 holds every sum exactly."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    kernel = (1, 1, outputs, 1) if pointwise else (3, 3, 1, outputs)
+    strides = (1, 1) if pointwise else strides
+    padding = "VALID" if pointwise else padding
+    small = partial(jax.random.randint, minval=-1, maxval=2)
+    x, w = small(keys[0], (batch, *size, kernel[2])), small(keys[1], kernel)
+    x, w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
+    slope = small(keys[2], jax.eval_shape(lambda x, w: reference(x, w, strides, padding), x, w).shape)
+
+    def outcome(conv, dtype):
+        made, back = jax.vjp(lambda x, w: conv(x, w, strides, padding), x.astype(dtype), w.astype(dtype))
+        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), (made, *back(slope.astype(dtype))))
+
+    with patch.object(jax, "default_backend", lambda: "gpu"):
+        assert "conv_general_dilated[" not in str(jax.make_jaxpr(lambda x, w: convolve(x, w, strides, padding))(x, w))
+        ours = outcome(convolve, jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, ours, outcome(reference, jnp.float32))
+
+
 def test_the_module_keeps_float32_parameters_and_pads_like_pytorch():
     layer = Conv(4, 3, 2, explicit_padding("explicit", 3), dtype=jnp.bfloat16)
     x = jnp.ones((1, 18, 28, 2))
