@@ -55,7 +55,10 @@ def repeat_async(run: Callable, *arguments: Any) -> float:
 
 
 def layer(name: str, batch: int, dtype: str, ceiling: dict[str, float]) -> list[dict[str, Any]]:
-    """One layer by itself: forward, gradient by input and by weights, against both ceilings."""
+    """One layer by itself: forward, gradient by input and by weights, against both ceilings.
+
+    On an accelerator one program computes it for several batches, since to start one takes longer than a small layer.
+    """
     import torch  # here, because importing this module must not fill the memory of a process that is measured
 
     share, height, width, inputs, outputs, kernel, stride, padding = LAYERS[name]
@@ -69,30 +72,38 @@ def layer(name: str, batch: int, dtype: str, ceiling: dict[str, float]) -> list[
 
         return conv
 
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    batches, calls = (1, 3) if device == "cpu" else (8, 24)
     x = jnp.asarray(rng.normal(size=(images, height, width, inputs)), dtype)
     w = jnp.asarray(rng.normal(size=(kernel, kernel, inputs, outputs)) / np.sqrt(kernel**2 * inputs), dtype)
     dy = jnp.asarray(rng.normal(size=jax.eval_shape(conv_of(convolve), x, w).shape), dtype)
+    xs, dys = ([array * (1 + i) for i in range(batches)] for array in (x, dy))
 
     def programs(convolution):
         conv = conv_of(convolution)
+
+        def of_each(one):
+            return jax.jit(lambda xs, w, dys: [one(x, w, dy) for x, dy in zip(xs, dys, strict=True)])
+
         return {
-            "forward": (jax.jit(conv), (x, w)),
-            "gradient by input": (jax.jit(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)), (x, w, dy)),
-            "gradient by weights": (jax.jit(lambda x, w, dy: jax.vjp(lambda w: conv(x, w), w)[1](dy)), (x, w, dy)),
+            "forward": of_each(lambda x, w, dy: conv(x, w)),
+            "gradient by input": of_each(lambda x, w, dy: jax.vjp(lambda x: conv(x, w), x)[1](dy)),
+            "gradient by weights": of_each(lambda x, w, dy: jax.vjp(lambda w: conv(x, w), w)[1](dy)),
         }
 
     ours, lax = programs(convolve), programs(jax.lax.conv_general_dilated)
-    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
 
     def to_torch(array, axes):
         tensor = torch.from_numpy(np.array(array.astype(jnp.float32)).transpose(axes)).to(device, getattr(torch, dtype))
         return tensor.contiguous(memory_format=torch.channels_last)
 
-    tx, tdy, tw = to_torch(x, (0, 3, 1, 2)), to_torch(dy, (0, 3, 1, 2)), to_torch(w, (3, 2, 0, 1))
+    txs, tdys = ([to_torch(array, (0, 3, 1, 2)) for array in arrays] for arrays in (xs, dys))
+    tw = to_torch(w, (3, 2, 0, 1))
     masks = {"gradient by input": [True, False, False], "gradient by weights": [False, True, False]}
 
     def torch_run(what):
-        for _ in range(20 if device == "cuda" else 3):
+        for call in range(calls):
+            tx, tdy = txs[call % batches], tdys[call % batches]
             if what == "forward":
                 torch.nn.functional.conv2d(tx, tw, stride=stride, padding=padding)
             else:
@@ -105,21 +116,21 @@ def layer(name: str, batch: int, dtype: str, ceiling: dict[str, float]) -> list[
     moved = (x.size + dy.size) * jnp.dtype(dtype).itemsize
     floor = max(flops / ceiling[dtype], moved / ceiling["bytes"])
     rows = []
-    for what, (run, arguments) in ours.items():
-        seconds = repeat_async(run, *arguments)
+    for what, run in ours.items():
+        seconds = repeat_async(run, xs, w, dys) / batches
         torch_run(what)
         times = []
         for _ in range(7):
             start = time.perf_counter()
             torch_run(what)
-            times.append((time.perf_counter() - start) / (20 if device == "cuda" else 3))
+            times.append((time.perf_counter() - start) / calls)
         rows.append(
             {
                 "what": f"{name}: {what}",
                 "batch": images,
                 "dtype": dtype,
                 "ours_s": seconds,
-                "lax_s": repeat_async(lax[what][0], *arguments),
+                "lax_s": repeat_async(lax[what], xs, w, dys) / batches,
                 "torch_s": statistics.median(times),
                 "ratio": statistics.median(times) / seconds,
                 "fraction_of_matrix_ceiling": flops / seconds / ceiling[dtype],

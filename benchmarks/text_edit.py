@@ -60,7 +60,7 @@ def judge_arm(arguments: argparse.Namespace, arm: str, seed: int, task, reader) 
         "steps": config.steps,
         "pairs": len(task["image"]),
         "reader": reader.accuracy,
-        "followed": "in turn, lids first",
+        "followed": "in turn, lids first; right eyes, too",
     }
     if path.exists() and (found := json.loads(path.read_text()))["stamp"] == stamp:
         return found["figures"]
