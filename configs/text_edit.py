@@ -45,7 +45,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         {"backend": "auto", "fields": {"edits": (*fields, "motion"), "held_out": fields}}
     )
     eyes = {"domain": "simulated", "view": "color_crop_64x96", "attributes": IN_VIEW}
-    config.data.edits = stream_config("edits", people=500_000, pool=60_000, **eyes)
+    # The domain has left eyes only, mirrored ones are right.
+    config.data.edits = stream_config("edits", people=500_000, pool=60_000, mirror=True, **eyes)
     config.data.held_out = stream_config("edits", first_person=HELD_OUT, people=500_000, pool=2048, **eyes)
     config.text_edit = networks()
     config.start = ml_collections.ConfigDict({"painter": ""})  # a run's or model's folder, "package": to go on from
@@ -223,12 +224,12 @@ def packaged(config: ml_collections.ConfigDict) -> None:
 def continued(config: ml_collections.ConfigDict) -> None:
     uncriticised(config)
     config.start.painter = "package"
-    config.steps = 3400
+    config.seed = 1  # other pictures than the ones that it has learnt from
+    config.steps = 2600
     config.batch_size = 16
-    config.data.edits.pool = 16_000
+    config.data.edits.pool = 32_000
     config.text_edit.embedding_steps = 0
-    optimiser = config.text_edit.painter_optimiser
-    optimiser.name, optimiser.learning_rate = "adam", 2.5e-4
+    config.text_edit.painter_optimiser.learning_rate = 2.5e-4
     config.run.samples_every = config.run.checkpoint_every = 500
 
 

@@ -1,13 +1,11 @@
 """``eyegan edit``: pictures as one or several sentences ask for them."""
 
-import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -24,6 +22,7 @@ from eyegan_jax.models import Model, load_model
 from eyegan_jax.own_resolution import changed_picture
 from eyegan_jax.simulator.captions import asked_in_turn, parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
+from eyegan_jax.tokeniser import PAD
 
 STATE = ("average",)
 """What a text-editing state holds for use after training."""
@@ -72,47 +71,58 @@ def encode_texts(config: ml_collections.ConfigDict, texts: Sequence[str]) -> lis
     return encoded
 
 
+Edit = Callable[[list[np.ndarray], np.ndarray], Iterable[np.ndarray]]
+"""Pictures and the tokens ``[N, L]`` of a sentence for each to edited pictures."""
+
+
+def obey(edit: Edit, shown: Sequence[np.ndarray], whole: np.ndarray, each: np.ndarray) -> list[np.ndarray]:
+    """Pictures as sentences ask, one for each, whose tokens are ``whole [N, L]``.
+
+    They follow what the sentence asks in turn, ``each [N, K, L]`` with PAD alone behind it. A picture that the whole
+    sentence leaves :func:`unchanged` is left as it is, for the sentence describes it.
+    """
+    result, told = list(shown), np.zeros(len(shown), bool)
+    if len(several := np.flatnonzero((each[:, 1:] != PAD).any((1, 2)))):
+        at_once = edit([result[n] for n in several], whole[several])
+        told[several] = [unchanged(result[n], after) for n, after in zip(several, at_once, strict=True)]
+    for request in each.swapaxes(0, 1):
+        if len(rows := np.flatnonzero((request != PAD).any(-1) & ~told)):
+            edited = edit([result[n] for n in rows], request[rows])
+            for n, one in zip(rows, edited, strict=True):
+                result[n] = one
+    return result
+
+
 def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pictures], list[np.ndarray]]:
     """A function from pictures, uint8 ``[H, W, C]`` of any sizes, to one uint8 ``[T, h, w, C]`` for each: its middle,
     in the model's proportions and at its own resolution, as each of the sentences asks.
 
-    Clauses are followed one after the other (:func:`in_turn`): of two at once the painter sees to what covers more
-    pixels. A picture that the whole sentence leaves :func:`unchanged` is left as it is, for the sentence describes it
-    (docs/text_edit.md). What moves and what is painted is found at the model's size, ``batch`` pictures at a time, and
-    done to each picture's own pixels. Raises UserError for sentences that are refused, see :func:`encode_texts`.
+    Clauses are followed one after the other (:func:`in_turn`, :func:`obey`): of two at once the painter sees to what
+    covers more pixels (docs/text_edit.md). What moves and what is painted is found at the model's size, ``batch``
+    pictures at a time, and done to each picture's own pixels. Raises UserError for sentences that are refused, see
+    :func:`encode_texts`.
     """
     system: Any = systems.build_system(model.config)
     sentences, shape = encode_texts(model.config, texts), model.config.image_shape
 
     @jax.jit
     def find(seen, tokens):
-        sentence = jnp.broadcast_to(tokens, (len(seen), len(tokens)))
-        return system.change(model.params["average"], to_float(seen), sentence)
+        return system.change(model.params["average"], to_float(seen), tokens)
 
     def follow(shown: list[np.ndarray], tokens: np.ndarray) -> list[np.ndarray]:
         seen = np.stack([resample(one, (0, 0, one.shape[1], one.shape[0]), *shape[:2]) for one in shown])
-        changes = zip(*in_batches(lambda part: find(part, tokens), seen, batch), strict=True)  # of one picture each
+        found = in_batches(lambda rows: find(seen[rows], tokens[rows]), np.arange(len(seen)), batch)
+        changes = zip(*found, strict=True)  # of one picture each
         return [changed_picture(one, Change(*change)) for one, change in zip(shown, changes, strict=True)]
-
-    def obey(shown: list[np.ndarray], whole: np.ndarray, each: np.ndarray) -> list[np.ndarray]:
-        if len(each) == 1:
-            return follow(shown, each[0])
-        at_once, result = follow(shown, whole), list(shown)
-        asked = [
-            n for n, (before, after) in enumerate(zip(shown, at_once, strict=True)) if not unchanged(before, after)
-        ]
-        if asked:
-            edited = functools.reduce(follow, each, [shown[n] for n in asked])
-            for n, one in zip(asked, edited, strict=True):
-                result[n] = one
-        return result
 
     def edit(images: Pictures) -> list[np.ndarray]:
         boxes = [middle_box(image.shape[0], image.shape[1], shape) for image in images]
         middles = [
             image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
         ]
-        edited = [obey(middles, *sentence) for sentence in sentences]
+        edited = [
+            obey(follow, middles, *(np.stack([tokens] * len(middles)) for tokens in sentence)) for sentence in sentences
+        ]
         return [np.stack(of_one) for of_one in zip(*edited, strict=True)]
 
     return edit

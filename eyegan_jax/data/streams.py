@@ -47,6 +47,7 @@ def stream_config(kind: str, **settings: Any) -> ml_collections.ConfigDict:
             "attributes": (),  # of edits: what sentences ask for, names in simulator.edits.EDITABLE
             "most": 2,  # of edits: most attributes that one of them changes
             "alike": False,  # of edits: a picture is described in as many clauses as an edit is asked for in
+            "mirror": False,  # of edits: half of the pairs flipped left to right, the sentences with them
             "pool": 0,  # render so many images once and draw from them; 0 = render anew in every step
             # Of data sets in files.
             "dir": placeholder(str),
@@ -164,8 +165,9 @@ def simulated_source(config: ml_collections.ConfigDict, stream: ml_collections.C
         source = _pooled(config, source, stream, name)
     if stream.kind != EDITS:
         return source
-    # Runs from before this was a setting are judged, too.
-    return edits.with_sentences(source, stream.attributes, stream.get("alike", False))
+    # Runs from before these were settings are judged, too.
+    said = {name: stream.get(name, False) for name in ("alike", "mirror")}
+    return edits.with_sentences(source, stream.attributes, **said)
 
 
 def _pooled(config, source: DeviceSource, stream: ml_collections.ConfigDict, name: str) -> DeviceSource:

@@ -11,7 +11,7 @@ import numpy as np
 
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.streams import build_stream
-from eyegan_jax.editing import STATE, editor, unchanged
+from eyegan_jax.editing import STATE, editor, obey
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
 from eyegan_jax.evaluation.distances import image_distances
@@ -20,7 +20,7 @@ from eyegan_jax.evaluation.real_pictures import real_eyes
 from eyegan_jax.evaluation.report import Headline, Picture, Report, Section, Table, grid, loss_curves, write_report
 from eyegan_jax.evaluation.text_edit_readers import Reader, train_reader
 from eyegan_jax.models import Model, load_model
-from eyegan_jax.simulator.caption_tokens import TOKENISER
+from eyegan_jax.simulator.caption_tokens import TOKENISER, mirrored_tokens
 from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, asked_in_turn
 from eyegan_jax.tokeniser import PAD
 
@@ -50,14 +50,16 @@ EXAMPLES = 64
 STILL = 2
 """Gray levels by which a true edit changes pixels that it leaves alone, at most: the sensor's noise is the same."""
 
-AT_ONCE = ("success", "drift", "l1_truth", "still_l1", "success_by_attribute", "drift_by_attribute")
-"""Figures that are also taken of edits by the whole sentence."""
+ALSO = ("success", "drift", "l1_truth", "still_l1", "success_by_attribute", "drift_by_attribute")
+"""Figures that are also taken of edits by the whole sentence, and of right eyes."""
 
 COLUMNS = (
     "success",
     "success_at_once",
+    "success_mirrored",
     "drift",
     "drift_at_once",
+    "drift_mirrored",
     "precision",
     "l1_truth",
     "still_l1",
@@ -124,18 +126,9 @@ def edit_function(model: Model) -> Edit:
     return edit
 
 
-def obey(edit: Edit, images: np.ndarray, at_once: np.ndarray, each: np.ndarray) -> np.ndarray:
-    """Images as ``eyegan edit`` makes them: by ``each [N, K, L]`` in turn, but as they were where the edits by whole
-    sentences ``at_once`` say that these describe them.
-    """
-    several = (each[:, 1:] != PAD).any((1, 2))
-    told = several & np.array([unchanged(*pair) for pair in zip(images, at_once, strict=True)])
-    edited = images.copy()
-    for request in each.swapaxes(0, 1):
-        rows = np.flatnonzero((request != PAD).any(-1) & ~told)
-        if len(rows):
-            edited[rows] = edit(edited[rows], request[rows])
-    return edited
+def obeyed(edit: Edit, images: np.ndarray, whole: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Images as ``eyegan edit`` makes them, see :func:`eyegan_jax.editing.obey`."""
+    return np.stack(obey(lambda shown, tokens: edit(np.stack(shown), tokens), list(images), whole, each))
 
 
 def changed(task: Mapping[str, np.ndarray], attributes: Sequence[str]) -> np.ndarray:
@@ -203,15 +196,15 @@ def _percent(values: np.ndarray, where: np.ndarray) -> float | None:
 def as_is(edit: Edit, task: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Mean absolute change in gray levels under a sentence that describes the picture as it is, and the floor.
 
-    The sentence is obeyed clause by clause (:func:`obey`); ``as_is_l1_at_once`` is the change by the whole sentence.
+    The sentence is obeyed clause by clause (:func:`obeyed`); ``as_is_l1_at_once`` is the change by the whole sentence.
 
     The floor is the change under "same eye", which asks for nothing: what passing through the network costs. The
     median over pictures beside the mean tells rare misreadings from a change of all.
     """
     images = task["image"]
     nothing = np.tile(TOKENISER.encode("same eye"), (len(images), 1))
-    at_once = edit(images, task["own"])
-    results = obey(edit, images, at_once, task["own_in_turn"]), edit(images, nothing), at_once
+    by_clause = obeyed(edit, images, task["own"], task["own_in_turn"])
+    results = by_clause, edit(images, nothing), edit(images, task["own"])
     own, none, whole = (np.abs(result.astype(np.float64) - images).mean((1, 2, 3)) for result in results)
     return {
         "as_is_l1": float(own.mean()),
@@ -310,18 +303,22 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path) -> Path:
 def judge_model(
     model: Model, task: Mapping[str, np.ndarray], reader: Reader, config: ml_collections.ConfigDict
 ) -> dict[str, Any]:
-    """A model's row of the table: :func:`judge` and :func:`as_is` of edits clause by clause, and by ``NAME_at_once``
-    some figures of edits by the whole sentence.
+    """A model's row of the table: :func:`judge` and :func:`as_is` of edits clause by clause; some figures also of edits
+    by the whole sentence, ``NAME_at_once``, and of right eyes, ``NAME_mirrored`` (:func:`in_a_mirror`).
     """
     edit, attributes = edit_function(model), config.data.edits.attributes
-    at_once = edit(task["image"], task["text"])
-    edited = obey(edit, task["image"], at_once, task["text_in_turn"])
-    whole = judge(at_once, task, reader, attributes)
-    return (
-        judge(edited, task, reader, attributes)
-        | as_is(edit, task)
-        | {f"{name}_at_once": whole[name] for name in AT_ONCE}
-    )
+    figures = judge(obeyed(edit, task["image"], task["text"], task["text_in_turn"]), task, reader, attributes)
+    figures |= as_is(edit, task)
+    for how, edited in (("at_once", edit(task["image"], task["text"])), ("mirrored", in_a_mirror(edit, task))):
+        found = judge(edited, task, reader, attributes)
+        figures |= {f"{name}_{how}": found[name] for name in ALSO}
+    return figures
+
+
+def in_a_mirror(edit: Edit, task: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The task's edits of right eyes: its left ones and its sentences flipped, and the edited pictures flipped back."""
+    sentences = (mirrored_tokens(task[name]) for name in ("text", "text_in_turn"))
+    return obeyed(edit, task["image"][:, :, ::-1], *sentences)[:, :, ::-1]
 
 
 def judge_arms(

@@ -68,6 +68,7 @@ def train_reader(config: ml_collections.ConfigDict, path: Path | None = None) ->
         return Reader(network, {"params": params}, stored["accuracy"])
     stream = config.data.edits.copy_and_resolve_references().unlock()
     stream.first_person, stream.people, stream.pool = settings.reader_people, 500_000, 0
+    stream.mirror = False  # it reads left eyes, and right ones in a mirror
     source = simulated_source(config, stream, "reader")
     count = settings.reader_images // 2
     samples = collect(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, GRAMMAR, UNSAID, VOCABULARY
+from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, GRAMMAR, UNSAID, VOCABULARY, mirror_text
 from eyegan_jax.tokeniser import PAD, Tokeniser, words_of
 
 LENGTH = 32
@@ -38,6 +38,17 @@ def _phrase_table() -> tuple[np.ndarray, np.ndarray]:
 TOKENS, SYNONYMS = _phrase_table()
 SIZES = np.array([len(names) for names in BINS.values()], np.int32)
 """Number of bins of every attribute."""
+
+
+def _mirrored_bins() -> np.ndarray:
+    """``[A, bins]``: the number of every bin in the picture flipped left to right, -1 where an attribute has fewer."""
+    numbers = np.full((len(BINS), SIZES.max()), UNSAID, np.int32)
+    for a, names in enumerate(BINS.values()):
+        numbers[a, : len(names)] = [names.index(mirror_text(name)) for name in names]
+    return numbers
+
+
+MIRRORED_BINS = _mirrored_bins()
 
 OPENINGS = np.stack([Tokeniser(VOCABULARY, 3).encode_known(t) for t in ("", "", "same eye", "same eye now", "now")])
 SAME_EYE = OPENINGS[2]
@@ -89,6 +100,18 @@ def falsify(key: jax.Array, numbers: jax.Array, mentioned: jax.Array) -> jax.Arr
     # A shift by 1 to size - 1 is any other bin with the same probability.
     shift = 1 + (u * (SIZES - 1)).astype(int)
     return jnp.where(first_few(score, mentioned, 1), (numbers + shift) % jnp.asarray(SIZES), numbers)
+
+
+def mirrored_bins(numbers: jax.Array) -> jax.Array:
+    """Bin numbers ``[A]`` of the picture flipped left to right; UNSAID stays."""
+    flipped = jnp.asarray(MIRRORED_BINS)[jnp.arange(len(ATTRIBUTES)), jnp.maximum(numbers, 0)]
+    return jnp.where(numbers == UNSAID, UNSAID, flipped)
+
+
+def mirrored_tokens(tokens: np.ndarray) -> np.ndarray:
+    """:func:`~eyegan_jax.simulator.captions.mirror_text` of sentences as tokens of any shape."""
+    left, right = TOKENISER.encode("left right")[:2]
+    return np.where(tokens == left, right, np.where(tokens == right, left, tokens))
 
 
 def attribute_mask(names) -> np.ndarray:

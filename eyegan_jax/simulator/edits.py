@@ -5,7 +5,7 @@ follow the gaze) follows in the picture, and the sentence mentions it.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -22,6 +22,7 @@ from eyegan_jax.simulator.caption_tokens import (
     choose_clauses,
     falsify,
     first_few,
+    mirrored_bins,
     sentence,
 )
 from eyegan_jax.simulator.captions import ATTRIBUTES, BINS, UNSAID, bin_numbers, lid_opening
@@ -311,11 +312,32 @@ def say_edit(key, sample, attributes: Sequence[str], alike: bool = False) -> dic
     return dict(zip(("text", "own", "wrong"), texts, strict=True)) | {"text_bins": stated}
 
 
-def with_sentences(source: DeviceSource, attributes: Sequence[str] = EDITABLE, alike: bool = False) -> DeviceSource:
-    """``source`` of edits, rendered or resident, with ``text``, ``own`` and ``wrong`` of :func:`say_edit`."""
+def mirrored(sample: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """One pair without sentences as in a mirror: a left eye becomes a right one, and left becomes right."""
+
+    def flip(name: str, value: jax.Array) -> jax.Array:
+        if name in ("image", "target_image"):
+            return value[:, ::-1]
+        if name == "motion":
+            return value[:, ::-1] * jnp.array([1, -1, 1], value.dtype)
+        return mirrored_bins(value) if name in ("bins", "target_bins") else value
+
+    return {name: flip(name, value) for name, value in sample.items()}
+
+
+def with_sentences(
+    source: DeviceSource, attributes: Sequence[str] = EDITABLE, alike: bool = False, mirror: bool = False
+) -> DeviceSource:
+    """``source`` of edits, rendered or resident, with ``text``, ``own`` and ``wrong`` of :func:`say_edit`.
+
+    mirror: half of the pairs :func:`mirrored`, by chance and anew for every draw.
+    """
 
     def draw(resident, key):
         sample = dict(source.draw(resident, jax.random.fold_in(key, 0)))
+        if mirror:
+            flip = jax.random.bernoulli(jax.random.fold_in(key, 2))
+            sample = jax.tree.map(lambda a, b: jnp.where(flip, a, b), mirrored(sample), sample)
         return sample | say_edit(jax.random.fold_in(key, 1), sample, attributes, alike)
 
     return DeviceSource(draw, source.resident, source.size)

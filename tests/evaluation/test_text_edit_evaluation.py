@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from eyegan_jax.evaluation.text_edit import as_is, judge, obey, tokens_in_turn
+from eyegan_jax.evaluation.text_edit import as_is, in_a_mirror, judge, obeyed, tokens_in_turn
 from eyegan_jax.evaluation.text_edit_readers import reading_loss
 from eyegan_jax.simulator.caption_tokens import SIZES, TOKENISER
 from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, spelled_out
@@ -109,10 +109,38 @@ def test_as_is_is_the_change_under_an_own_caption_and_the_floor_that_under_none(
     assert found["as_is_l1_at_once"] == pytest.approx((10 * 0 + 30 * 2) / COUNT)
 
 
+def test_right_eyes_are_judged_by_what_is_done_to_them_on_the_other_side(task):
+    """One editor that does as it is told, and one that brightens the left of every picture."""
+    left, right = (TOKENISER.encode(f"looking {where}") for where in ("left", "right"))
+    task["image"] = np.minimum(task["image"], 240)
+    task["text"] = np.stack([left, right] * (COUNT // 2))
+    task["text_in_turn"] = task["text"][:, None]
+
+    def on(images, where):
+        brighter = images.copy()
+        brighter[:, :, where] += 10
+        return brighter
+
+    def obeys(images, tokens):
+        asked = [np.where((tokens == t).all(1), 1, 0)[:, None, None, None] for t in (left, right)]
+        parts = on(images, slice(0, 4)), on(images, slice(-4, None))
+        return sum(part * a for part, a in zip(parts, asked, strict=True)).astype(np.uint8)
+
+    np.testing.assert_array_equal(in_a_mirror(obeys, task), obeys(task["image"], task["text"]))
+    stubborn = in_a_mirror(lambda images, _: on(images, slice(0, 4)), task)
+    np.testing.assert_array_equal(stubborn, on(task["image"], slice(-4, None)))
+
+
 def test_a_sentence_of_one_clause_is_never_taken_for_a_description(task):
     each = tokens_in_turn(np.stack([TOKENISER.encode("blue iris")] * COUNT))
-    edited = obey(lambda images, tokens: images // 2, task["image"], task["image"], each)
-    np.testing.assert_array_equal(edited, task["image"] // 2)
+    whole = np.stack([TOKENISER.encode("same eye")] * COUNT)  # stands for a sentence that changes nothing
+
+    def edit(images, tokens):
+        return np.where((tokens == whole[0]).all(1)[:, None, None, None], images, images // 2)
+
+    np.testing.assert_array_equal(obeyed(edit, task["image"], whole, each), task["image"] // 2)
+    two = np.concatenate([each, each], axis=1)
+    np.testing.assert_array_equal(obeyed(edit, task["image"], whole, two), task["image"])
 
 
 def test_sentences_are_taken_apart_into_clauses_behind_which_nothing_is_asked():

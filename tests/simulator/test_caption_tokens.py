@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 
 from eyegan_jax.errors import UserError
-from eyegan_jax.simulator.caption_tokens import CLAUSES, LENGTH, SIZES, TOKENISER, choose_clauses, falsify, sentence
-from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, drop_hidden, named, parse
+from eyegan_jax.simulator.caption_tokens import (
+    CLAUSES,
+    LENGTH,
+    SIZES,
+    TOKENISER,
+    choose_clauses,
+    falsify,
+    mirrored_bins,
+    mirrored_tokens,
+    sentence,
+)
+from eyegan_jax.simulator.captions import ATTRIBUTES, UNSAID, drop_hidden, mirror_text, named, parse
 from eyegan_jax.simulator.edits import EDITABLE, say_edit
 
 COUNT = 200
@@ -53,6 +63,15 @@ def test_every_mentioned_clause_and_no_other_is_said(sentences):
         assert (np.diff((words != 0).astype(int)) <= 0).all()
     assert set(mentioned.sum(1)) == set(range(1, CLAUSES + 1))
     assert len({tuple(words) for words in tokens}) > 0.95 * COUNT
+
+
+def test_numbers_and_tokens_in_a_mirror_say_what_words_do(sentences):
+    numbers, _, tokens, _, _ = sentences
+    flipped = jax.device_get(jax.vmap(mirrored_bins)(numbers))
+    assert (flipped != numbers).any(0).sum() == 3  # yaw, the light's direction and the head's
+    for bins, of_mirror, words, swapped in zip(numbers, flipped, tokens, mirrored_tokens(tokens), strict=True):
+        assert named(of_mirror) == {a: mirror_text(said) for a, said in named(bins).items()}
+        assert TOKENISER.decode(swapped) == mirror_text(TOKENISER.decode(words))
 
 
 def test_a_wrong_sentence_differs_in_one_clause(sentences):
