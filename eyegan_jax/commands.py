@@ -200,6 +200,7 @@ def _edit_command(commands: Any) -> None:
     parser.add_argument(
         "--text", required=True, action="append", metavar="SENTENCE", help="may be repeated: makes a contact sheet too"
     )
+    _photo_options(parser)
     _folder_options(parser, "text-editing model (default: runs/text_edit, or the one that comes with the package)", 32)
 
 
@@ -207,8 +208,9 @@ def _edit(arguments: argparse.Namespace) -> None:
     _start()
     from eyegan_jax.editing import edit_folder
 
+    where = {"paste": arguments.paste, "box": arguments.box}
     checkpoint = _trained(arguments, "text_edit")
-    print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **_options(arguments)))
+    print(edit_folder(arguments.source, arguments.dest, arguments.text, checkpoint, **where, **_options(arguments)))
 
 
 def _redirect_command(commands: Any) -> None:
@@ -218,9 +220,13 @@ def _redirect_command(commands: Any) -> None:
     parser.add_argument("--yaw", type=float, metavar="DEG", help="to the left; without it the eye's own stays")
     parser.add_argument("--delta", action="store_true", help="angles are added to the eye's own")
     parser.add_argument("--sweep", type=int, default=0, metavar="N", help="N steps from minus to plus: sheet and GIF")
+    _photo_options(parser)
+    _folder_options(parser, "redirector (default: runs/redirect)", 16)
+
+
+def _photo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paste", action="store_true", help="pictures are larger photos: find the eye, put it back")
     parser.add_argument("--box", type=box, metavar="L,T,R,B", help="where the eye is, in pixels")
-    _folder_options(parser, "redirector (default: runs/redirect)", 16)
 
 
 def box(text: str) -> tuple[int, int, int, int]:

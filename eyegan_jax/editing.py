@@ -1,5 +1,6 @@
 """``eyegan edit``: pictures as one or several sentences ask for them."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,9 +21,12 @@ from eyegan_jax.images import Pictures, to_float
 from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import Model, load_model
 from eyegan_jax.own_resolution import changed_picture
+from eyegan_jax.photos import Box, check_box, eye_finder, fitted, put_back, shown_by
 from eyegan_jax.simulator.captions import asked_in_turn, parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 from eyegan_jax.tokeniser import PAD
+
+log = logging.getLogger(__name__)
 
 STATE = ("average",)
 """What a text-editing state holds for use after training."""
@@ -93,9 +97,10 @@ def obey(edit: Edit, shown: Sequence[np.ndarray], whole: np.ndarray, each: np.nd
     return result
 
 
-def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pictures], list[np.ndarray]]:
+def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[..., list[np.ndarray]]:
     """A function from pictures, uint8 ``[H, W, C]`` of any sizes, to one uint8 ``[T, h, w, C]`` for each: its middle,
-    in the model's proportions and at its own resolution, as each of the sentences asks.
+    in the model's proportions and at its own resolution, as each of the sentences asks; or instead of the middles what
+    a second argument says, boxes of these proportions.
 
     Clauses are followed one after the other (:func:`in_turn`, :func:`obey`): of two at once the painter sees to what
     covers more pixels (docs/text_edit.md). What moves and what is painted is found at the model's size, ``batch``
@@ -115,11 +120,9 @@ def editor(model: Model, texts: Sequence[str], batch: int = 16) -> Callable[[Pic
         changes = zip(*found, strict=True)  # of one picture each
         return [changed_picture(one, Change(*change)) for one, change in zip(shown, changes, strict=True)]
 
-    def edit(images: Pictures) -> list[np.ndarray]:
-        boxes = [middle_box(image.shape[0], image.shape[1], shape) for image in images]
-        middles = [
-            image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
-        ]
+    def edit(images: Pictures, boxes: Sequence[Box] | None = None) -> list[np.ndarray]:
+        boxes = boxes or [middle_box(image.shape[0], image.shape[1], shape) for image in images]
+        middles = [shown_by(box, image) for image, box in zip(images, boxes, strict=True)]
         edited = [
             obey(follow, middles, *(np.stack([tokens] * len(middles)) for tokens in sentence)) for sentence in sentences
         ]
@@ -137,29 +140,61 @@ def folder_names(texts: Sequence[str]) -> list[str]:
 
 
 def edit_folder(
-    source: Path, dest: Path, texts: Sequence[str], checkpoint: Path, *, batch: int = 32, overwrite: bool = False
+    source: Path,
+    dest: Path,
+    texts: Sequence[str],
+    checkpoint: Path,
+    *,
+    paste: bool = False,
+    box: Box | None = None,
+    batch: int = 32,
+    overwrite: bool = False,
 ) -> Report:
     """Edit the picture ``source``, or every picture below it, with the run or released model in ``checkpoint``.
 
     One sentence: ``dest/NAME.png``. Several: ``dest/WORDS_OF_THE_SENTENCE/NAME.png``, and a contact sheet of the first
     pictures, ``dest/sheet.png``. Pictures are cut to the model's proportions in their middle and keep their own
     resolution; see :func:`editor`, and :func:`eyegan_jax.bulk.process_folder` for the rest.
+
+    paste: pictures are larger photos, which stay whole; the eye is looked for in them, or known to be in ``box``
+    (pixels). Where none is found the middle is edited, and a warning logged. Raises UserError for a box outside of a
+    picture.
     """
     source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
-    apply, names = editor(model, texts, 1 if source.is_file() else batch), folder_names(texts)
-    channels = model.config.image_shape[2]
+    edit, names = editor(model, texts, 1 if source.is_file() else batch), folder_names(texts)
+    shape, missed = model.config.image_shape, list[str]()
+    stays_whole, find = paste or box is not None, eye_finder(shape) if paste and box is None else None
+
+    def locate(picture: np.ndarray) -> tuple[Box, bool]:
+        """Where the eye is, in the model's proportions, and whether that is known."""
+        check_box(box, picture.shape[:2])
+        found = find(picture) if find else box
+        return fitted(found or (0, 0, picture.shape[1], picture.shape[0]), shape), found is not None
+
+    def apply(pictures: Pictures) -> list[tuple[np.ndarray, bool]]:
+        boxes, known = zip(*map(locate, pictures), strict=True)
+        edited = edit(pictures, boxes)
+        if stays_whole:
+            edited = [
+                np.stack([put_back(picture, where, one) for one in of_one])
+                for picture, where, of_one in zip(pictures, boxes, edited, strict=True)
+            ]
+        return list(zip(edited, known, strict=True))
 
     def places(name: str) -> list[Path]:
         file = Path(name).with_suffix(".png")
         return [Path(folder) / file for folder in names] if len(names) > 1 else [file]
 
-    def outputs(name: str, image: np.ndarray, edited: np.ndarray) -> dict[str, np.ndarray]:
+    def outputs(name: str, image: np.ndarray, result: tuple[np.ndarray, bool]) -> dict[str, np.ndarray]:
         del image
-        return {place.as_posix(): result for place, result in zip(places(name), edited, strict=True)}
+        edited, known = result
+        if find and not known:
+            missed.append(name)
+        return {place.as_posix(): one for place, one in zip(places(name), edited, strict=True)}
 
     if source.is_file():
-        report = process_picture(source, dest, apply, outputs=outputs, channels=channels, overwrite=overwrite)
+        report = process_picture(source, dest, apply, outputs=outputs, channels=shape[2], overwrite=overwrite)
     else:
         stamp = {
             "command": "edit",
@@ -167,29 +202,45 @@ def edit_folder(
             "step": model.step,
             "texts": {text: in_turn(model.config, text) for text in texts},
         }
-        options: dict[str, Any] = {"by_stem": True, "channels": channels, "batch": batch, "overwrite": overwrite}
+        if stays_whole:
+            stamp |= {"paste": paste, "box": box and list(box)}
+        options: dict[str, Any] = {"by_stem": True, "channels": shape[2], "batch": batch, "overwrite": overwrite}
         report = process_folder(source, dest, apply, outputs=outputs, mixed=True, stamp=stamp, **options)
     if len(texts) > 1 and jax.process_index() == 0:
         root = source.parent if source.is_file() else source
         files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
         found = [(file, [dest / place for place in places(file.relative_to(root).as_posix())]) for file in files]
         written = [row for row in found if all(path.exists() for path in row[1])]
-        write_sheet(dest / SHEET, written[:SHEET_ROWS], texts, model.config.image_shape)
+        write_sheet(dest / SHEET, written[:SHEET_ROWS], texts, shape, locate if stays_whole else None)
+    for name in missed[:5]:
+        log.warning("%s: found no eye, edited the middle", name)
+    if len(missed) > 5:
+        log.warning("... and %d more pictures without an eye that was found", len(missed) - 5)
     return report
 
 
 def write_sheet(
-    path: Path, rows: Sequence[tuple[Path, Sequence[Path]]], texts: Sequence[str], shape: Sequence[int]
+    path: Path,
+    rows: Sequence[tuple[Path, Sequence[Path]]],
+    texts: Sequence[str],
+    shape: Sequence[int],
+    locate: Callable[[np.ndarray], tuple[Box, bool]] | None = None,
 ) -> None:
-    """One picture per row, its edits beside it, all cut to the proportions of ``shape`` and of one size."""
+    """One picture per row, its edits beside it, all cut to the proportions of ``shape`` and of one size.
+
+    locate: of larger photos what of the picture is shown, and of its edits, which are as large.
+    """
     labels = ["picture", *texts]
     # Cells are wide enough for the longest sentence.
     width = max(SHEET_WIDTH, 8 * max(map(len, labels)))
     height = round(width * shape[0] / shape[1])
 
-    def cell(file: Path) -> np.ndarray:
-        pixels = decode_image(file, file.name, shape[2])
-        return resample(pixels, middle_box(pixels.shape[0], pixels.shape[1], shape), height, width)
+    def cells(files: Sequence[Path]) -> np.ndarray:
+        photos = [decode_image(file, file.name, shape[2]) for file in files]
+        boxes = [middle_box(photo.shape[0], photo.shape[1], shape) for photo in photos]
+        if locate:
+            boxes = [locate(photos[0])[0]] * len(photos)
+        return np.stack([resample(photo, box, height, width) for photo, box in zip(photos, boxes, strict=True)])
 
-    cells = np.stack([np.stack([cell(file) for file in (picture, *edited)]) for picture, edited in rows])
-    pictures.grid_png(cells, path, column_labels=labels, scale=1)
+    table = np.stack([cells([picture, *edited]) for picture, edited in rows])
+    pictures.grid_png(table, path, column_labels=labels, scale=1)

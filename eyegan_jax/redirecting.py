@@ -16,17 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from eyegan_jax import segmenting, systems
+from eyegan_jax import systems
 from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
 from eyegan_jax.evaluation.batches import in_batches
-from eyegan_jax.eye_finding import certainty_of, find_eye, frame_eyes, opening_of
+from eyegan_jax.eye_finding import certainty_of, frame_eyes, opening_of
 from eyegan_jax.images import Pictures, to_float, to_gray, to_uint8
 from eyegan_jax.layers.detail import Change
-from eyegan_jax.models import Model, load_model, released
+from eyegan_jax.models import Model, load_model
 from eyegan_jax.own_resolution import changed_picture
+from eyegan_jax.photos import Box, check_box, eye_finder, put_back, shown_by
 from eyegan_jax.pictures import grid_png
 from eyegan_jax.systems.redirect import REACH
 
@@ -38,11 +39,6 @@ LEAST_OPENING = 0.01
 
 LEAST_CERTAINTY = 0.6
 """Mean probability of what is taken for sclera, iris and pupil, below which a picture is unlike what was learnt."""
-
-FEATHER = 0.12
-"""Share of a box over which what was painted fades into what was there."""
-
-Box = tuple[int, int, int, int]
 
 log = logging.getLogger(__name__)
 
@@ -141,17 +137,6 @@ def framed(tool: Redirector, pictures: Pictures) -> list[Box]:
     return frame_eyes(tool.masks, pictures, tool.shape)
 
 
-def eye_finder(shape: Sequence[int]) -> Callable[[np.ndarray], Box | None]:
-    """A function from a photo, uint8 ``[H, W, 1 or 3]``, to the box of its eye with the proportions of ``shape``.
-
-    By the segmenter that comes with the package, which has seen more kinds of pictures than a redirector's own.
-    """
-    model = load_model(released("segmenter"), segmenting.STATE)
-    wide = model.config.image_shape[1]
-    seen = (round(wide * shape[0] / shape[1]), wide, 1)
-    return partial(find_eye, segmenting.class_probabilities(model), shape=seen)
-
-
 @dataclass(frozen=True)
 class Redirected:
     """A picture and what was done to it: the gaze that was seen, the one that was drawn (degrees), and a warning."""
@@ -201,29 +186,12 @@ def paste(picture: np.ndarray, box: Box, change: Change) -> np.ndarray:
     """``picture``, uint8 ``[H, W, 1 or 3]``, with ``change`` (without a batch's axis) done to what ``box`` shows of it.
 
     What moves is moved, and what is painted is painted, in the picture's own pixels, see
-    :func:`~eyegan_jax.layers.detail.changed`. It fades out towards the box's edges unless these are the picture's own.
+    :func:`~eyegan_jax.layers.detail.changed`; towards the box's edges it fades out (:func:`put_back`).
     """
-    left, top, right, bottom = box
-    here = resample(picture, box, bottom - top, right - left)
-    there = (slice(max(top, 0), bottom), slice(max(left, 0), right))
+    here = shown_by(box, picture)
     channels = max(here.shape[-1], change.edited.shape[-1])
     made = in_channels(changed_picture(in_channels(here, channels), change), picture.shape[-1])
-    made = made[max(-top, 0) :, max(-left, 0) :]
-    around = picture[there]
-    made = made[: around.shape[0], : around.shape[1]].astype(np.float32)
-    edges = (top <= 0, bottom >= picture.shape[0], left <= 0, right >= picture.shape[1])
-    fade = _fade(made.shape[0], edges[0], edges[1])[:, None] * _fade(made.shape[1], edges[2], edges[3])[None]
-    result = picture.copy()
-    result[there] = np.rint(around + (made - around) * fade[..., None]).astype(np.uint8)
-    return result
-
-
-def _fade(size: int, open_start: bool, open_end: bool) -> np.ndarray:
-    """From 0 at either end to 1 inside; an open end stays at 1."""
-    place = (np.arange(size) + 0.5) / size
-    rise = np.ones(size) if open_start else np.clip(place / FEATHER, 0, 1)
-    fall = np.ones(size) if open_end else np.clip((1 - place) / FEATHER, 0, 1)
-    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
+    return put_back(picture, box, made)
 
 
 @dataclass
@@ -282,7 +250,7 @@ def redirect_folder(
 
     def apply(pictures: Pictures) -> Sequence[Any]:
         for picture in pictures:
-            _check_box(box, picture.shape[:2])
+            check_box(box, picture.shape[:2])
         boxes = job.boxes(pictures)
         if sweep:
             return list(zip(*(redirect_pictures(tool, pictures, boxes, w) for w in _path(wish, sweep)), strict=True))
@@ -334,14 +302,6 @@ def _write_sweep(job: _Job, name: str, sheet: Path, picture: np.ndarray, frames:
     images = [Image.fromarray(frame.image[..., 0] if frame.image.shape[-1] == 1 else frame.image) for frame in frames]
     images += images[-2:0:-1]
     images[0].save(sheet.with_suffix(".gif"), save_all=True, append_images=images[1:], duration=80, loop=0)
-
-
-def _check_box(box: Box | None, size: Sequence[int]) -> None:
-    if box is None:
-        return
-    left, top, right, bottom = box
-    if not (0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]):
-        raise UserError(f"--box: expected LEFT,TOP,RIGHT,BOTTOM within {size[1]}x{size[0]} pixels, found {box}")
 
 
 def _tell(warnings: dict[str, str]) -> None:

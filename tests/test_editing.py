@@ -1,6 +1,7 @@
 """``eyegan edit``: files and folders, one sentence and several, and every sentence that is refused."""
 
 import dataclasses
+import logging
 import runpy
 
 import jax
@@ -11,6 +12,7 @@ from PIL import Image
 from randommodel import write_model
 
 from eyegan_jax import commands, editing
+from eyegan_jax.data.geometry import resample
 from eyegan_jax.editing import edit_folder, editor, encode_texts
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_float, to_uint8
@@ -136,6 +138,51 @@ def test_crops_of_many_sizes_are_edited_as_each_would_be_alone_and_by_few_progra
     assert 0 < compiled < len(crops)
     for crop, result in zip(crops, together, strict=True):
         np.testing.assert_allclose(edit([crop])[0].astype(int), result, atol=1)
+
+
+def test_a_larger_photo_stays_whole_and_its_eye_is_edited_in_place(checkpoint, tmp_path):
+    """In a box of 24x30, of which the middle 24x16 has the model's proportions; beyond the photo's edge, too."""
+    photo = np.random.default_rng(5).integers(60, 200, (40, 50, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo).save(tmp_path / "in/a.png")
+    edit_folder(tmp_path / "in", tmp_path / "out", TEXTS[:1], checkpoint, box=(0, 3, 24, 33))
+    edited, inside = read(tmp_path / "out/a.png"), np.zeros((40, 50), bool)
+    inside[10:26, :24] = True
+    np.testing.assert_array_equal(edited[~inside], photo[~inside])
+    (alone,) = editor(load_model(checkpoint, ("average",)), TEXTS[:1])([photo[10:26, :24]])
+    assert np.abs(alone[0, 3:13, 3:20].astype(int) - photo[13:23, 3:20]).mean() > 1
+    np.testing.assert_array_equal(edited[13:23, :20], alone[0, 3:13, :20])  # but for where it fades out
+    assert (np.abs(edited - photo)[10, :24] <= np.abs(alone[0, 0].astype(int) - photo[10, :24]) / 4 + 1).all()
+    with pytest.raises(UserError, match="--box: expected LEFT,TOP,RIGHT,BOTTOM within 50x40 pixels"):
+        edit_folder(tmp_path / "in/a.png", tmp_path / "no", TEXTS[:1], checkpoint, box=(0, 0, 51, 10))
+
+
+def test_eyes_are_looked_for_in_larger_photos_and_the_middle_is_edited_where_there_is_none(
+    checkpoint, tmp_path, monkeypatch, caplog
+):
+    rng = np.random.default_rng(6)
+    photos = {name: rng.integers(60, 200, (40, 50, 3), dtype=np.uint8) for name in ("here.png", "nowhere.png")}
+    (tmp_path / "in").mkdir()
+    for name, photo in photos.items():
+        Image.fromarray(photo).save(tmp_path / "in" / name)
+    first = photos["here.png"]
+    monkeypatch.setattr(
+        editing, "eye_finder", lambda shape: lambda photo: (26, 20, 50, 36) if (photo == first).all() else None
+    )
+    caplog.set_level(logging.WARNING)
+    drawn = []
+    monkeypatch.setattr(editing.pictures, "grid_png", lambda table, *_, **__: drawn.append(table))
+    edit_folder(tmp_path / "in", tmp_path / "out", TEXTS, checkpoint, paste=True)
+    for name, (left, top, right, bottom) in {"here.png": (26, 20, 50, 36), "nowhere.png": (0, 3, 50, 36)}.items():
+        for folder in editing.folder_names(TEXTS):
+            change = np.abs(read(tmp_path / "out" / folder / name) - photos[name]).max(-1)
+            assert change[top + 4 : bottom - 4, left + 6 : right - 6].any()
+            change[top:bottom, left:right] = 0
+            assert not change.any()
+    assert [r.getMessage() for r in caplog.records] == ["nowhere.png: found no eye, edited the middle"]
+    # The sheet shows the eye, not the middle of the photo.
+    (table,) = drawn
+    np.testing.assert_array_equal(table[0, 0], resample(first, (26, 20, 50, 36), *table.shape[2:4]))
 
 
 def test_a_single_picture_through_the_command(checkpoint, eyes, tmp_path, capsys):

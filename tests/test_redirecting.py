@@ -18,10 +18,10 @@ from eyegan_jax.errors import UserError
 from eyegan_jax.eye_finding import OPENING_WIDTH, SHOWN_IRIS, certainty_of, find_eye, frame_eyes
 from eyegan_jax.layers.detail import Change
 from eyegan_jax.models import load_model, released
+from eyegan_jax.photos import eye_finder
 from eyegan_jax.redirecting import (
     Redirector,
     Wish,
-    eye_finder,
     framed,
     paste,
     redirect_folder,
