@@ -15,6 +15,9 @@ from eyegan_jax.training.checkpoints import Checkpoints, load_config
 RELEASED = Path(__file__).parent / "checkpoints"
 """Models that come with the package, one folder each: config.json, params.npz, metrics.json."""
 
+PACKAGE = "package"
+"""In ``config.start``: the model of this system that comes with the package."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -73,19 +76,19 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
 def starting_parts(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Averaged variables of the trained models that ``config.start`` names, by the part of the system they are for.
 
-    A name is a run's folder, a released model's, or "package": the one of this system that comes with it. Raises
+    A name is a run's folder, a released model's, or :data:`PACKAGE`. Raises
     UserError where there is none.
     """
     chosen = {part: path for part, path in config.get("start", {}).items() if path}
-    folders = {part: released(config.system) if path == "package" else path for part, path in chosen.items()}
+    folders = {part: released(config.system) if path == PACKAGE else path for part, path in chosen.items()}
     return {part: load_model(path, ("average",)).params["average"] for part, path in folders.items()}
 
 
 def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = False) -> None:
     """Write the part of a run that is needed after training to ``dest``: float32 arrays and the config.
 
-    The config forgets the folders of data, which are of the machine that trained, and whether it computed in bfloat16:
-    what is used after training computes in float32.
+    The config forgets the folders of data and of runs that this one went on from, which are of the machine that
+    trained, and whether it computed in bfloat16: what is used after training computes in float32.
     half: store float16, for half the size; loading makes float32 of it.
     """
     model = load_model(workdir, names)
@@ -102,4 +105,7 @@ def release(workdir: Path, dest: Path, names: tuple[str, ...], half: bool = Fals
 def _without_folders(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
-    return {key: None if key in ("dir", "table") else _without_folders(tree[key]) for key in tree}
+    forgotten = {key: None if key in ("dir", "table") else _without_folders(tree[key]) for key in tree}
+    if "start" in tree:
+        forgotten["start"] = {part: name if name == PACKAGE else "" for part, name in tree["start"].items()}
+    return forgotten

@@ -112,17 +112,19 @@ def test_release_and_load_round_trip(tmp_path):
     assert after.step == before.step and after.config.to_dict() == before.config.to_dict()
 
 
-def test_a_release_forgets_the_folders_of_its_data_and_bfloat16(tmp_path):
+def test_a_release_forgets_folders_of_the_machine_and_bfloat16(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(RELEASED / "refiner", run)
     config = json.loads((run / "config.json").read_text())
     config["data"]["real"] |= {"kind": "folder", "dir": "/home/somebody/eyes", "table": "/home/somebody/eyes.csv"}
+    config["start"] = {"painter": "/home/somebody/run", "segmenter": "package", "redirector": ""}
     config["dtype"] = "bfloat16"
     (run / "config.json").write_text(json.dumps(config))
     release(run, tmp_path / "released", ("refiner_average",))
     assert "somebody" not in (tmp_path / "released" / "config.json").read_text()
     config = load_model(tmp_path / "released", ("refiner_average",)).config
     assert config.data.real.kind == "folder" and config.dtype == "float32"
+    assert config.start.to_dict() == {"painter": "", "segmenter": "package", "redirector": ""}
 
 
 def test_half_precision_halves_a_release_and_keeps_three_digits(tmp_path):
