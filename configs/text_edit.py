@@ -10,8 +10,8 @@ variants:  smoke       the real code with tiny networks
            unpaired    without the simulator's true edits
            nowords     a sentence-level critic instead of word-level local heads
            supervised  without critics: the true edits are the only teacher; minutes
-           packaged    the same for longer, as the model that comes with the package: ten minutes of an H100
-           continued   supervised, going on from the package's model: 100 minutes of one CPU core; with
+           packaged    the same for longer, as most of the model that comes with the package: ten minutes of an H100
+           continued   supervised, going on from the package's model: an hour of two CPU cores; with
                        --config.start.painter=RUN from a training of your own
            one_by_one  supervised, one change at a time, as the editor follows a sentence
            whole_pictures  supervised, with an L1 that counts all pixels alike
@@ -225,11 +225,11 @@ def continued(config: ml_collections.ConfigDict) -> None:
     uncriticised(config)
     config.start.painter = "package"
     config.seed = 1  # other pictures than the ones that it has learnt from
-    config.steps = 2600
+    config.steps = 2800
     config.batch_size = 16
     config.data.edits.pool = 32_000
     config.text_edit.embedding_steps = 0
-    config.text_edit.painter_optimiser.learning_rate = 2.5e-4
+    config.text_edit.painter_optimiser.learning_rate = 5e-4
     config.run.samples_every = config.run.checkpoint_every = 500
 
 
