@@ -6,6 +6,7 @@ nothing is overwritten silently, and several processes share one job by taking e
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from collections import defaultdict
@@ -25,6 +26,8 @@ from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.examples import BadExample
 from eyegan_jax.errors import UserError
 from eyegan_jax.files import is_hidden, write_atomically, write_text
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "eyegan.json"
 TRUTH_FOLDERS = ("masks", "labels")
@@ -233,6 +236,14 @@ def _scan(source: Path, dest: Path) -> tuple[list[str], list[str]]:
     if not images:
         raise UserError(f"{source}: expected images ({' '.join(sorted(SUFFIXES))}), found {len(others)} other files")
     return images, others
+
+
+def warn_by_name(warnings: Mapping[str, str]) -> None:
+    """Log what there is to say of single pictures: a few by name, how many more there are."""
+    for name, text in list(warnings.items())[:5]:
+        log.warning("%s: %s", name, text)
+    if len(warnings) > 5:
+        log.warning("... and %d more pictures with warnings", len(warnings) - 5)
 
 
 def _claim(dest: Path, stamp: dict, overwrite: bool) -> None:

@@ -1,6 +1,5 @@
 """``eyegan edit``: pictures as one or several sentences ask for them."""
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from eyegan_jax import pictures, systems
-from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture
+from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture, warn_by_name
 from eyegan_jax.data.captioned import CAPTIONED
 from eyegan_jax.data.decode import SUFFIXES, decode_image
 from eyegan_jax.data.geometry import middle_box, resample
@@ -25,8 +24,6 @@ from eyegan_jax.photos import Box, check_box, eye_finder, fitted, put_back, show
 from eyegan_jax.simulator.captions import asked_in_turn, parse, spelled_out
 from eyegan_jax.systems.text_edit import build_tokeniser
 from eyegan_jax.tokeniser import PAD
-
-log = logging.getLogger(__name__)
 
 STATE = ("average",)
 """What a text-editing state holds for use after training."""
@@ -163,7 +160,7 @@ def edit_folder(
     source, dest = expect_pictures(source), Path(dest)
     model = load_model(checkpoint, STATE)
     edit, names = editor(model, texts, 1 if source.is_file() else batch), folder_names(texts)
-    shape, missed = model.config.image_shape, list[str]()
+    shape, missed = model.config.image_shape, dict[str, str]()
     stays_whole, find = paste or box is not None, eye_finder(shape) if paste and box is None else None
 
     def locate(picture: np.ndarray) -> tuple[Box, bool]:
@@ -190,7 +187,7 @@ def edit_folder(
         del image
         edited, known = result
         if find and not known:
-            missed.append(name)
+            missed[name] = "found no eye, edited the middle"
         return {place.as_posix(): one for place, one in zip(places(name), edited, strict=True)}
 
     if source.is_file():
@@ -212,10 +209,7 @@ def edit_folder(
         found = [(file, [dest / place for place in places(file.relative_to(root).as_posix())]) for file in files]
         written = [row for row in found if all(path.exists() for path in row[1])]
         write_sheet(dest / SHEET, written[:SHEET_ROWS], texts, shape, locate if stays_whole else None)
-    for name in missed[:5]:
-        log.warning("%s: found no eye, edited the middle", name)
-    if len(missed) > 5:
-        log.warning("... and %d more pictures without an eye that was found", len(missed) - 5)
+    warn_by_name(missed)
     return report
 
 

@@ -76,8 +76,7 @@ def load_model(path: Path | str, names: tuple[str, ...]) -> Model:
 def starting_parts(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Averaged variables of the trained models that ``config.start`` names, by the part of the system they are for.
 
-    A name is a run's folder, a released model's, or :data:`PACKAGE`. Raises
-    UserError where there is none.
+    A name is a run's folder, a released model's, or :data:`PACKAGE`. Raises UserError where there is none.
     """
     chosen = {part: path for part, path in config.get("start", {}).items() if path}
     folders = {part: released(config.system) if path == PACKAGE else path for part, path in chosen.items()}

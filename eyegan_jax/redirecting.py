@@ -4,7 +4,6 @@ Angles are those of the camera frame of :mod:`eyegan_jax.gaze`, for left and rig
 upwards, yaw towards the left edge of the picture, and nothing has to be flipped.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from eyegan_jax import systems
-from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture
+from eyegan_jax.bulk import Report, expect_pictures, process_folder, process_picture, warn_by_name
 from eyegan_jax.data.geometry import middle_box, resample
 from eyegan_jax.data.pipeline import in_channels
 from eyegan_jax.errors import UserError
@@ -39,8 +38,6 @@ LEAST_OPENING = 0.01
 
 LEAST_CERTAINTY = 0.6
 """Mean probability of what is taken for sclera, iris and pupil, below which a picture is unlike what was learnt."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -282,7 +279,7 @@ def redirect_folder(
     else:
         options: dict[str, Any] = {"by_stem": bool(sweep), "batch": batch, "overwrite": overwrite}
         report = process_folder(source, folder, apply, outputs=outputs, mixed=True, stamp=stamp, **options)
-    _tell(job.warnings)
+    warn_by_name(job.warnings)
     return report
 
 
@@ -302,10 +299,3 @@ def _write_sweep(job: _Job, name: str, sheet: Path, picture: np.ndarray, frames:
     images = [Image.fromarray(frame.image[..., 0] if frame.image.shape[-1] == 1 else frame.image) for frame in frames]
     images += images[-2:0:-1]
     images[0].save(sheet.with_suffix(".gif"), save_all=True, append_images=images[1:], duration=80, loop=0)
-
-
-def _tell(warnings: dict[str, str]) -> None:
-    for name, text in list(warnings.items())[:5]:
-        log.warning("%s: %s", name, text)
-    if len(warnings) > 5:
-        log.warning("... and %d more pictures with warnings", len(warnings) - 5)

@@ -5,11 +5,14 @@ that one setting serves every resolution. :func:`augment` is what training calls
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
+
+from eyegan_jax.gaze import mirror
 
 
 @dataclass(frozen=True)
@@ -155,3 +158,20 @@ def noise(key, image, strength: float):
     amount, each = jax.random.split(key)
     deviation = jax.random.uniform(amount, (), maxval=strength)
     return jnp.clip(image + deviation * jax.random.normal(each, image.shape), -1.0, 1.0)
+
+
+MIRRORED = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "references", "motion")
+"""Fields of a sample of pairs that look otherwise in a mirror."""
+
+
+def mirrored_pair(sample: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """One pair of pictures as in a mirror: a left eye becomes a right one. Fields that are not in MIRRORED stay."""
+
+    def turned(name: str, value: jax.Array) -> jax.Array:
+        if name.endswith("gaze"):
+            return mirror(value)
+        if name == "motion":
+            value = value * jnp.array([1, -1, 1], value.dtype)
+        return jnp.flip(value, axis={"references": 2}.get(name, 1))
+
+    return {name: turned(name, value) if name in MIRRORED else value for name, value in sample.items()}

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eyegan_jax.data.augmentation import mirrored_pair
 from eyegan_jax.data.sources import DeviceSource
 from eyegan_jax.errors import UserError
 from eyegan_jax.images import to_uint8
@@ -314,15 +315,8 @@ def say_edit(key, sample, attributes: Sequence[str], alike: bool = False) -> dic
 
 def mirrored(sample: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """One pair without sentences as in a mirror: a left eye becomes a right one, and left becomes right."""
-
-    def flip(name: str, value: jax.Array) -> jax.Array:
-        if name in ("image", "target_image"):
-            return value[:, ::-1]
-        if name == "motion":
-            return value[:, ::-1] * jnp.array([1, -1, 1], value.dtype)
-        return mirrored_bins(value) if name in ("bins", "target_bins") else value
-
-    return {name: flip(name, value) for name, value in sample.items()}
+    bins = {name: mirrored_bins(sample[name]) for name in ("bins", "target_bins") if name in sample}
+    return mirrored_pair(sample) | bins
 
 
 def with_sentences(

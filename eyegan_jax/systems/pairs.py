@@ -1,13 +1,14 @@
 """What systems that learn from pairs of pictures share: samples in [-1, 1], random choices, mirror images."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from eyegan_jax.gaze import mirror as mirrored
+from eyegan_jax.data.augmentation import MIRRORED, mirrored_pair
 from eyegan_jax.gaze import vector_to_angles
 from eyegan_jax.images import to_float, to_gray
 from eyegan_jax.layers.detail import Change
@@ -133,14 +134,6 @@ def either(choice, a, b) -> jax.Array:
 
 
 def flipped(sample: Mapping[str, jax.Array], flip) -> dict[str, jax.Array]:
-    """Everything about a sample as in a mirror where ``flip [B]`` says so: a left eye becomes a right one."""
-
-    def turned(name, value):
-        if name.endswith("gaze"):
-            return mirrored(value)
-        if name == "motion":
-            value = value * jnp.array([1, -1, 1], value.dtype)
-        return jnp.flip(value, axis={"references": 3}.get(name, 2))
-
-    known = ("image", "mask", "gaze", "target_image", "target_mask", "target_gaze", "references", "motion")
-    return {name: either(flip, turned(name, sample[name]), sample[name]) for name in known if name in sample}
+    """Everything about samples as in a mirror where ``flip [B]`` says so: a left eye becomes a right one."""
+    known = {name: sample[name] for name in MIRRORED if name in sample}
+    return jax.tree.map(partial(either, flip), jax.vmap(mirrored_pair)(known), known)
